@@ -1,0 +1,140 @@
+#pragma once
+
+#include <protlm/io/json.hpp>
+#include <protlm/io/safetensors.hpp>
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace protlm::inline v0 {
+
+/// The tensors of a model as released: a folder with model.safetensors, or with model.safetensors.index.json and its
+/// shards, or one .safetensors file. Mapped, nothing is read before it is asked for.
+class CheckpointFolder {
+  public:
+    /// @param path  a folder, or a .safetensors file
+    /// @throws Error when there is no such file, the index names files outside the folder or tensors that its shards
+    /// do not hold, or a file is malformed
+    explicit CheckpointFolder(std::filesystem::path const &path) : path_(path) {
+        namespace fs = std::filesystem;
+        std::error_code ignored;
+        check(fs::exists(path, ignored), path.string(), ": no such checkpoint folder or file");
+        if (!fs::is_directory(path, ignored))
+            open_single(path);
+        else if (fs::exists(path / "model.safetensors", ignored))
+            open_single(path / "model.safetensors");
+        else if (fs::exists(path / index_name, ignored))
+            open_sharded(path / index_name);
+        else
+            fail(path.string(), ": has neither model.safetensors nor ", index_name);
+    }
+
+    /// One tensor and the file it lies in.
+    struct Entry {
+        SafetensorsFile const *file;
+        TensorInfo const *info;
+    };
+
+    /// All tensors, in the order of the files' names and of their data.
+    std::vector<Entry> const &tensors() const { return tensors_; }
+
+    /// The tensor of that name, or nullptr.
+    TensorInfo const *find(std::string_view name) const {
+        auto const place = index_.find(name);
+        return place == index_.end() ? nullptr : tensors_[place->second].info;
+    }
+    bool contains(std::string_view name) const { return find(name) != nullptr; }
+
+    /// The tensor's description. @throws Error naming the checkpoint when there is none
+    TensorInfo const &info(std::string_view name) const { return *entry(name).info; }
+
+    /// Reads and converts as `SafetensorsFile::read_into`. @throws Error
+    template <class T>
+    void read_into(std::string_view name, T *destination, index_t count) const {
+        entry(name).file->read_into(name, destination, count);
+    }
+
+    /// The whole tensor as a vector. @throws Error
+    template <class T>
+    std::vector<T> read(std::string_view name) const {
+        return entry(name).file->template read<T>(name);
+    }
+
+    /// The files that hold the tensors, in the order of their names.
+    std::vector<SafetensorsFile> const &files() const { return files_; }
+
+    std::filesystem::path const &path() const { return path_; }
+
+  private:
+    static constexpr char const *index_name = "model.safetensors.index.json";
+
+    Entry const &entry(std::string_view name) const {
+        auto const place = index_.find(name);
+        check(place != index_.end(), path_.string(), ": has no tensor \"", detail::excerpt(name), '"');
+        return tensors_[place->second];
+    }
+
+    void open_single(std::filesystem::path const &file) {
+        files_.emplace_back(file);
+        for (auto const &tensor : files_.front().tensors())
+            add(files_.front(), tensor);
+    }
+
+    void open_sharded(std::filesystem::path const &index_path) {
+        auto const shards = read_index(index_path);
+        files_.reserve(shards.size()); // entries point into it
+        for (auto const &[shard, names] : shards) {
+            std::error_code ignored;
+            check(std::filesystem::exists(path_ / shard, ignored), index_path.string(), ": the shard ", shard,
+                  " is missing from the folder");
+            auto const &file = files_.emplace_back(path_ / shard);
+            for (auto const &name : names)
+                check(file.contains(name), file.name(), ": has no tensor \"", detail::excerpt(name),
+                      "\", although ", index_name, " says so");
+            for (auto const &tensor : file.tensors())
+                if (names.contains(tensor.name))
+                    add(file, tensor);
+        }
+    }
+
+    /// Shard names with their tensors' names.
+    static std::map<std::string, std::set<std::string, std::less<>>> read_index(std::filesystem::path const &path) {
+        std::string const name = path.string();
+        auto const document = read_json(path);
+        auto const map = document.is_object() ? document.find("weight_map") : document.end();
+        check(map != document.end() && map->is_object(), name, ": has no object weight_map");
+        std::map<std::string, std::set<std::string, std::less<>>> shards;
+        for (auto const &[tensor, shard] : map->items()) {
+            check(shard.is_string(), name, ": weight_map: ", detail::excerpt(tensor), ": expected a file name");
+            auto const &file = shard.get_ref<std::string const &>();
+            check(is_plain_name(file), name, ": weight_map: ", detail::excerpt(tensor), ": \"", detail::excerpt(file),
+                  "\" is not the name of a file in this folder");
+            shards[file].insert(tensor);
+        }
+        return shards;
+    }
+
+    /// Names that cannot lead out of the folder; links in it may (hubs' caches are made of links).
+    static bool is_plain_name(std::string_view file) {
+        return !file.empty() && file.size() < 256 && file != "." && file != ".." &&
+               file.find_first_of(std::string_view("/\\\0", 3)) == file.npos;
+    }
+
+    void add(SafetensorsFile const &file, TensorInfo const &tensor) {
+        index_.emplace(tensor.name, tensors_.size());
+        tensors_.push_back({&file, &tensor});
+    }
+
+    std::filesystem::path path_;
+    std::vector<SafetensorsFile> files_;
+    std::vector<Entry> tensors_;
+    std::unordered_map<std::string_view, std::size_t> index_;
+};
+
+} // namespace protlm::inline v0
