@@ -1,0 +1,96 @@
+# Finds what the protlm targets link. Used by the project itself and by its installed package, so both look in the
+# same way: a target that already exists is taken as it is, and only then a package is searched for.
+# Each macro sets a variable PROTLM_HAVE_...; none of them stops the configuration.
+
+# protlm_find(TARGET PACKAGE [arguments of find_package...]): TARGET exists afterwards if it could be found.
+macro(protlm_find target package)
+    if(NOT TARGET ${target})
+        find_package(${package} ${ARGN})
+    endif()
+endmacro()
+
+# Kokkos 3.4 or newer, Eigen, nlohmann-json, zlib, zstd and threads; cuBLAS when Kokkos has CUDA.
+# Sets PROTLM_HAVE_CORE, and PROTLM_MISSING to the names of what was not found.
+macro(protlm_find_core)
+    set(PROTLM_MISSING "")
+    protlm_find(Kokkos::kokkos Kokkos QUIET HINTS ${protlm_Kokkos_DIR})
+    protlm_find(Eigen3::Eigen Eigen3 3.4 QUIET HINTS ${protlm_Eigen3_DIR} NO_MODULE)
+    protlm_find(nlohmann_json::nlohmann_json nlohmann_json 3.9 QUIET HINTS ${protlm_nlohmann_json_DIR})
+    protlm_find(ZLIB::ZLIB ZLIB QUIET)
+    protlm_find(Threads::Threads Threads QUIET)
+    protlm_find_zstd()
+    foreach(protlm_target Kokkos::kokkos Eigen3::Eigen nlohmann_json::nlohmann_json ZLIB::ZLIB protlm::zstd
+                          Threads::Threads)
+        if(NOT TARGET ${protlm_target})
+            list(APPEND PROTLM_MISSING ${protlm_target})
+        endif()
+    endforeach()
+    if(DEFINED Kokkos_VERSION AND Kokkos_VERSION VERSION_LESS 3.4)
+        list(APPEND PROTLM_MISSING "Kokkos 3.4 or newer (found ${Kokkos_VERSION})")
+    endif()
+    if("CUDA" IN_LIST Kokkos_DEVICES OR Kokkos_ENABLE_CUDA)
+        protlm_find(CUDA::cublas CUDAToolkit QUIET)
+        if(NOT TARGET CUDA::cublas)
+            list(APPEND PROTLM_MISSING CUDA::cublas)
+        endif()
+    endif()
+    if(PROTLM_MISSING)
+        set(PROTLM_HAVE_CORE FALSE)
+    else()
+        set(PROTLM_HAVE_CORE TRUE)
+    endif()
+endmacro()
+
+# zstd comes with a CMake package from some builds only, under several target names: protlm::zstd stands for all.
+macro(protlm_find_zstd)
+    if(NOT TARGET protlm::zstd)
+        find_path(PROTLM_ZSTD_INCLUDE_DIR zstd.h)
+        find_library(PROTLM_ZSTD_LIBRARY NAMES zstd zstd_static)
+        mark_as_advanced(PROTLM_ZSTD_INCLUDE_DIR PROTLM_ZSTD_LIBRARY)
+        foreach(protlm_target zstd::libzstd zstd::libzstd_shared zstd::libzstd_static)
+            if(TARGET ${protlm_target} AND NOT TARGET protlm::zstd)
+                add_library(protlm::zstd INTERFACE IMPORTED)
+                set_target_properties(protlm::zstd PROPERTIES INTERFACE_LINK_LIBRARIES ${protlm_target})
+            endif()
+        endforeach()
+        if(NOT TARGET protlm::zstd AND PROTLM_ZSTD_INCLUDE_DIR AND PROTLM_ZSTD_LIBRARY)
+            add_library(protlm::zstd UNKNOWN IMPORTED)
+            set_target_properties(protlm::zstd PROPERTIES IMPORTED_LOCATION "${PROTLM_ZSTD_LIBRARY}"
+                                  INTERFACE_INCLUDE_DIRECTORIES "${PROTLM_ZSTD_INCLUDE_DIR}")
+        endif()
+    endif()
+endmacro()
+
+# MPI with its C interface, called from C++. Sets PROTLM_HAVE_MPI.
+macro(protlm_find_mpi)
+    protlm_find(MPI::MPI_CXX MPI QUIET COMPONENTS CXX)
+    if(TARGET MPI::MPI_CXX)
+        set(PROTLM_HAVE_MPI TRUE)
+    else()
+        set(PROTLM_HAVE_MPI FALSE)
+    endif()
+endmacro()
+
+# HDF5's C library. CMake's module compiles a C program to find it, so C is switched on. Sets PROTLM_HAVE_HDF5.
+macro(protlm_find_hdf5)
+    if(NOT TARGET hdf5::hdf5)
+        if(NOT CMAKE_C_COMPILER_LOADED)
+            enable_language(C)
+        endif()
+        find_package(HDF5 QUIET COMPONENTS C)
+    endif()
+    if(TARGET hdf5::hdf5)
+        set(PROTLM_HAVE_HDF5 TRUE)
+    else()
+        set(PROTLM_HAVE_HDF5 FALSE)
+    endif()
+endmacro()
+
+# Packages found inside a subproject are invisible to the project around it, which links protlm::protlm and with it
+# their targets: make them global.
+function(protlm_share_imported_targets)
+    get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
+    foreach(target IN LISTS targets)
+        set_property(TARGET ${target} PROPERTY IMPORTED_GLOBAL TRUE)
+    endforeach()
+endfunction()
