@@ -1,0 +1,187 @@
+#pragma once
+
+#include <protlm/core/check.hpp>
+#include <protlm/core/file.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace protlm::inline v0 {
+
+/// The pieces of a model's vocabulary and how the letters of a protein map to them.
+/// A piece that is one upper-case letter (after SentencePiece's U+2581, if it has that) is a residue; every other
+/// piece is special. U, Z, O and B become X, as in ProtTrans, also where the vocabulary has pieces for them.
+struct Vocabulary {
+    /// In `residue_table`: this byte is no residue.
+    static constexpr std::uint8_t not_a_residue = 0xFF;
+
+    std::vector<std::string> pieces;              ///< one a token, in the order of the ids
+    std::array<std::uint8_t, 256> residue_table;  ///< byte of a sequence, either case -> token, or not_a_residue
+    std::vector<std::uint8_t> residues;           ///< the distinct tokens of `residue_table`, ascending
+    std::int32_t pad = -1, unknown = -1, cls = -1, sep = -1, mask = -1; ///< -1: the vocabulary has no such token
+
+    /// Takes the pieces in the order of their ids.
+    /// @param where  names the origin in error messages, for example a path
+    /// @throws Error for an empty or repeated piece (with its line, counted from 1), no residue at all, or a residue
+    ///         whose id is above 127 (a store keeps a residue in one byte, and the reader uses its highest bit)
+    static Vocabulary from_pieces(std::vector<std::string> pieces, std::string_view where = "vocabulary");
+
+    /// The 30 pieces of ProtBert (and ProtElectra), in its order.
+    static Vocabulary protbert();
+
+    std::int32_t size() const { return static_cast<std::int32_t>(pieces.size()); }
+
+    /// True for every token that is no residue letter: [PAD], [CLS], <extra_id_0> and the like, and ids out of range.
+    bool is_special(std::int32_t id) const { return id < 0 || id >= size() || letter(id) == '\0'; }
+
+    /// The residue letter of a token; '\0' for a special token.
+    char letter(std::int32_t id) const { return letter_of(pieces[static_cast<std::size_t>(id)]); }
+
+    /// The token that stands for a residue nobody knows: X, or the unknown token where there is no X.
+    /// @throws Error when the vocabulary has neither below id 128
+    std::uint8_t unknown_residue() const {
+        std::uint8_t const x = residue_table['X'];
+        check(x != not_a_residue || (unknown >= 0 && unknown < 128),
+              "vocabulary: neither X nor an unknown token to stand for an invalid letter");
+        return x != not_a_residue ? x : static_cast<std::uint8_t>(unknown);
+    }
+
+    bool operator==(Vocabulary const &) const = default;
+
+  private:
+    static char letter_of(std::string_view piece) {
+        if (piece.starts_with("\xE2\x96\x81"))
+            piece.remove_prefix(3);
+        return piece.size() == 1 && piece[0] >= 'A' && piece[0] <= 'Z' ? piece[0] : '\0';
+    }
+    std::int32_t find(std::initializer_list<std::string_view> names) const {
+        for (std::string_view const name : names)
+            if (auto const at = std::find(pieces.begin(), pieces.end(), name); at != pieces.end())
+                return static_cast<std::int32_t>(at - pieces.begin());
+        return -1;
+    }
+    void fill_table(std::string_view where);
+};
+
+inline Vocabulary Vocabulary::from_pieces(std::vector<std::string> pieces, std::string_view where) {
+    std::unordered_map<std::string_view, std::size_t> first;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        check(!pieces[i].empty(), where, ": line ", i + 1, ": empty piece");
+        check(pieces[i].find_first_of(std::string_view("\n\r\0", 3)) == std::string::npos, where, ": line ", i + 1,
+              ": a piece holds a line end or a zero byte");
+        auto const [at, fresh] = first.emplace(pieces[i], i);
+        check(fresh, where, ": line ", i + 1, ": piece \"", pieces[i], "\" is already on line ", at->second + 1);
+    }
+    Vocabulary vocabulary;
+    vocabulary.pieces = std::move(pieces);
+    vocabulary.pad = vocabulary.find({"[PAD]", "<pad>"});
+    vocabulary.unknown = vocabulary.find({"[UNK]", "<unk>"});
+    vocabulary.cls = vocabulary.find({"[CLS]", "<cls>"});
+    vocabulary.sep = vocabulary.find({"[SEP]", "<sep>", "</s>"});
+    vocabulary.mask = vocabulary.find({"[MASK]", "<mask>"});
+    vocabulary.fill_table(where);
+    return vocabulary;
+}
+
+inline void Vocabulary::fill_table(std::string_view where) {
+    residue_table.fill(not_a_residue);
+    for (std::int32_t id = size() - 1; id >= 0; --id) { // backwards: the first of two pieces for a letter counts
+        char const upper = letter(id);
+        if (upper == '\0')
+            continue;
+        check(id < 128, where, ": line ", id + 1, ": residue ", upper, " has token ", id, ", expected below 128");
+        residue_table[static_cast<unsigned char>(upper)] = static_cast<std::uint8_t>(id);
+    }
+    for (unsigned char const ambiguous : {'U', 'Z', 'O', 'B'})
+        residue_table[ambiguous] = residue_table['X'];
+    for (unsigned char upper = 'A'; upper <= 'Z'; ++upper) {
+        residue_table[upper + ('a' - 'A')] = residue_table[upper];
+        if (residue_table[upper] != not_a_residue)
+            residues.push_back(residue_table[upper]);
+    }
+    std::sort(residues.begin(), residues.end());
+    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
+    check(!residues.empty(), where, ": ", pieces.size(), " pieces, none of them a residue letter");
+}
+
+inline Vocabulary Vocabulary::protbert() {
+    std::vector<std::string> pieces{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    for (char const residue : std::string_view("LAGVESIKRDTPNQFYMHCWXUBZO"))
+        pieces.emplace_back(1, residue);
+    return from_pieces(std::move(pieces), "Vocabulary::protbert");
+}
+
+/// Splits the text of a vocab.txt (one piece a line, LF or CRLF) into a vocabulary.
+/// @param where  names the origin in error messages
+/// @throws Error as Vocabulary::from_pieces
+inline Vocabulary parse_vocabulary(std::string_view text, std::string_view where) {
+    std::vector<std::string> pieces;
+    while (!text.empty()) {
+        std::size_t const end = std::min(text.find('\n'), text.size());
+        std::string_view line = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        if (line.ends_with('\r'))
+            line.remove_suffix(1);
+        pieces.emplace_back(line);
+    }
+    while (!pieces.empty() && pieces.back().empty()) // blank lines at the end are no pieces
+        pieces.pop_back();
+    return Vocabulary::from_pieces(std::move(pieces), where);
+}
+
+/// One piece a line: what `read_vocabulary_text` reads and Hugging Face's BertTokenizer loads.
+inline std::string vocabulary_text(Vocabulary const &vocabulary) {
+    std::string text;
+    for (std::string const &piece : vocabulary.pieces)
+        text.append(piece).push_back('\n');
+    return text;
+}
+
+/// Reads a vocab.txt. @throws Error naming file and line
+inline Vocabulary read_vocabulary_text(std::filesystem::path const &path) {
+    MappedFile const file(path);
+    return parse_vocabulary({reinterpret_cast<char const *>(file.bytes().data()), file.size()}, path.string());
+}
+
+/// Writes a vocab.txt that appears only when it is complete. @throws Error
+inline void write_vocabulary_text(Vocabulary const &vocabulary, std::filesystem::path const &path) {
+    AtomicFile file(path);
+    file.write(vocabulary_text(vocabulary));
+    file.commit();
+}
+
+/// Tokens of a sequence given as text, either case, white space ignored, without special tokens.
+/// @throws Error with the position of a letter that is no residue
+inline std::vector<std::uint8_t> encode(Vocabulary const &vocabulary, std::string_view sequence) {
+    std::vector<std::uint8_t> tokens;
+    tokens.reserve(sequence.size());
+    for (std::size_t i = 0; i < sequence.size(); ++i) {
+        if (std::string_view(" \t\r\n").find(sequence[i]) != std::string_view::npos)
+            continue;
+        std::uint8_t const token = vocabulary.residue_table[static_cast<unsigned char>(sequence[i])];
+        check(token != Vocabulary::not_a_residue, "encode: letter '", sequence[i], "' at position ", i + 1,
+              " is not in the alphabet");
+        tokens.push_back(token);
+    }
+    return tokens;
+}
+
+/// The letters of residue tokens; a special token is written as '?'.
+inline std::string decode(Vocabulary const &vocabulary, std::span<std::uint8_t const> tokens) {
+    std::string sequence;
+    sequence.reserve(tokens.size());
+    for (std::uint8_t const token : tokens)
+        sequence.push_back(vocabulary.is_special(token) ? '?' : vocabulary.letter(token));
+    return sequence;
+}
+
+} // namespace protlm::inline v0
