@@ -168,8 +168,8 @@ index_t convert_from_bytes(DataType type, std::byte const *source, T *destinatio
     }
     index_t done = 0;
     bool const known = detail::visit_data_type(type, [&]<class From>(std::type_identity<From>) {
-        while (done < count && detail::convert_element(
-                                   detail::load_element<From>(source + done * index_t(sizeof(From))), destination[done]))
+        auto const element = [&](index_t i) { return detail::load_element<From>(source + i * index_t(sizeof(From))); };
+        while (done < count && detail::convert_element(element(done), destination[done]))
             ++done;
     });
     check(known, "convert_from_bytes: elements of type ", data_type_name(type), " cannot be converted");

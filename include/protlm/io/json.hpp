@@ -182,7 +182,7 @@ class Fields {
             return "true or false";
         } else if constexpr (std::is_arithmetic_v<T>) {
             std::string const number = std::is_integral_v<T> ? "an integer" : "a number";
-            bool const low = range.least != std::numeric_limits<T>::lowest();
+            bool const low = std::is_unsigned_v<T> || range.least != std::numeric_limits<T>::lowest();
             bool const high = range.most != std::numeric_limits<T>::max();
             auto const text = [](T bound) { return nlohmann::json(bound).dump(); };
             if (low && high)

@@ -21,9 +21,9 @@ namespace protlm::inline v0 {
 /// The header is checked completely when the file is opened, so that `bytes` and `read_into` never leave the file.
 class SafetensorsFile {
   public:
-    /// @throws Error naming the file and what is wrong with it: too short, header past the end or above 100 MB, not JSON,
-    /// repeated names, unknown data types, shapes that are negative, overflow or do not match their bytes, ranges that
-    /// run backwards, overlap, leave holes or end elsewhere than the file
+    /// @throws Error naming the file and what is wrong with it: too short, header past the end or above 100 MB, not
+    /// JSON, repeated names, unknown data types, shapes that are negative, overflow or do not match their bytes, ranges
+    /// that run backwards, overlap, leave holes or end elsewhere than the file
     explicit SafetensorsFile(std::filesystem::path const &path)
         : file_(path), name_(path.string()), bytes_(file_.bytes()) {
         parse();

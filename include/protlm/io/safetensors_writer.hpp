@@ -94,8 +94,9 @@ class SafetensorsWriter {
                   data_type_name(spec.dtype), " would be misaligned; declare the tensors of wider types first");
             counts_.push_back(count);
             // operator[] searches an ordered_json from the front; appending keeps thousands of tensors linear.
-            header.get_ref<nlohmann::ordered_json::object_t &>().push_back(
-                {spec.name, {{"dtype", data_type_name(spec.dtype)}, {"shape", spec.shape}, {"data_offsets", {begin, end}}}});
+            nlohmann::ordered_json const entry = {
+                {"dtype", data_type_name(spec.dtype)}, {"shape", spec.shape}, {"data_offsets", {begin, end}}};
+            header.get_ref<nlohmann::ordered_json::object_t &>().push_back({spec.name, entry});
         }
         return pad(header);
     }

@@ -58,7 +58,9 @@ class SafetensorsHeader {
 
     bool null() { return unexpected("null"); }
     bool boolean(bool) { return unexpected("a boolean"); }
-    bool number_float(json::number_float_t, std::string const &text) { return unexpected("the number " + excerpt(text)); }
+    bool number_float(json::number_float_t, std::string const &text) {
+        return unexpected("the number " + excerpt(text));
+    }
     bool number_integer(json::number_integer_t v) {
         fail(where(), ": negative number ", v);
     }
@@ -165,8 +167,8 @@ class SafetensorsHeader {
             check(seen_[i], where(), ": has no ", fields_[i]);
         check(tensor_.begin <= tensor_.end, where(), ": data_offsets run backwards, from ", tensor_.begin, " to ",
               tensor_.end);
-        check(tensor_.end <= data_size_, where(), ": ends at byte ", tensor_.end, " of the data, but the file has only ",
-              data_size_, "; it is truncated or damaged");
+        check(tensor_.end <= data_size_, where(), ": ends at byte ", tensor_.end,
+              " of the data, but the file has only ", data_size_, "; it is truncated or damaged");
         index_t bytes = shape_count(tensor_.shape);
         bool const fits = bytes >= 0 && !__builtin_mul_overflow(bytes, data_type_size(tensor_.dtype), &bytes);
         check(fits, where(), ": the shape ", shape_text(tensor_.shape), " overflows");
