@@ -64,7 +64,8 @@ class FastaReader {
         : FastaReader(vocabulary, options) {
         paths_ = std::move(paths);
         for (std::string const &path : paths_) {
-            check(path == "-" || ::access(path.c_str(), R_OK) == 0, path, ": cannot read: ", std::strerror(errno));
+            bool const readable = path == "-" || ::access(path.c_str(), R_OK) == 0;
+            check(readable, path, ": cannot read: ", std::strerror(errno));
             std::error_code not_regular; // a pipe has no size
             std::uintmax_t const size = path == "-" ? 0 : std::filesystem::file_size(path, not_regular);
             bytes_total_ += not_regular ? 0 : size;
