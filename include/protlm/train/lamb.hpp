@@ -1,0 +1,122 @@
+#pragma once
+
+#include <protlm/train/adamw.hpp>
+
+namespace protlm::inline v0 {
+
+/// Settings of LAMB.
+struct LambOptions {
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-6;      ///< added to the root of the second moment
+    double weight_decay = 0.01; ///< for the tensors of `decay`
+    DecayRule decay = {};       ///< which tensors have weight decay and a trust ratio; the others take Adam's step
+};
+
+namespace detail {
+
+/// Pass 1: moments, and the sums of squares of weights and update.
+template <class A>
+struct LambMoments {
+    AdamFactors<A> factors;
+    A const *weights, *gradients;
+    A *first, *second;
+
+    template <class V>
+    KOKKOS_INLINE_FUNCTION void operator()(TensorBlock const &block, index_t i, LaneSum<V> *sums) const {
+        V m, v;
+        factors.moments(gradients, first, second, i, m, v);
+        if (!block.decays)
+            return;
+        V const w = load<V>(weights + i);
+        V const update = factors.direction(m, v) + w * factors.weight_decay;
+        sums[0].add_square(w);
+        sums[1].add_square(update);
+    }
+};
+
+/// Pass 2: the update once more from the moments, scaled by the trust ratio.
+template <class A, class S>
+struct LambUpdate {
+    AdamFactors<A> factors;
+    A *weights;
+    S *rounded;
+    A const *first, *second;
+    double const *squares; // (tensors, 2): of weights and update
+
+    template <class V>
+    KOKKOS_INLINE_FUNCTION void operator()(TensorBlock const &block, index_t i, LaneSum<V> *) const {
+        V w = load<V>(weights + i);
+        V update = factors.direction(load<V>(first + i), load<V>(second + i));
+        if (block.decays)
+            update = (update + w * factors.weight_decay) * ratio(block.tensor);
+        w = w - update * factors.learning_rate;
+        store(weights + i, w);
+        if (rounded)
+            store(rounded + i, w);
+    }
+    KOKKOS_INLINE_FUNCTION A ratio(std::int32_t tensor) const {
+        double const weight = squares[2 * tensor], update = squares[2 * tensor + 1];
+        return weight > 0 && update > 0 ? static_cast<A>(square_root(weight / update)) : A(1);
+    }
+};
+
+} // namespace detail
+
+/// Layer-wise adaptive Adam for large batches, with bias correction and exact norms of every tensor; two passes over
+/// the memory. You et al., arXiv 1904.00962v5, algorithm 2, with phi the identity; a zero norm gives ratio 1.
+template <Scalar S, ExecutionSpace Exec, Kernels kernels = Kernels::native>
+class Lamb {
+  public:
+    using Accumulate = accumulate_t<S>;
+
+    /// Allocates two moments in the layout of `parameters`. @throws Error when an option makes no sense
+    Lamb(Parameters<S, Exec> const &parameters, LambOptions options)
+        : options_(std::move(options)), blocks_(parameters.table(), options_.decay), master_(parameters),
+          first_("protlm::lamb::first_moment", parameters.values().extent(0)),
+          second_("protlm::lamb::second_moment", parameters.values().extent(0)),
+          partial_("protlm::lamb::partial_squares", static_cast<std::size_t>(2 * blocks_.count())),
+          squares_("protlm::lamb::squares", static_cast<std::size_t>(2 * blocks_.tensors())) {
+        AdamWOptions{options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay, {}}.validate("Lamb");
+    }
+
+    /// Updates the values with `parameters.gradients()` times `gradient_scale`.
+    void step(Exec const &exec, Parameters<S, Exec> &parameters, double learning_rate, double gradient_scale) {
+        ++steps_;
+        detail::AdamFactors<Accumulate> const factors(options_.beta1, options_.beta2, options_.epsilon,
+                                                      options_.weight_decay, steps_, learning_rate, gradient_scale);
+        Accumulate *weights = master_.data(parameters);
+        detail::for_blocks<Accumulate, 2, kernels>("protlm::lamb::moments", exec, blocks_,
+                                                   detail::LambMoments<Accumulate>{factors, weights,
+                                                                                   parameters.gradients().data(),
+                                                                                   first_.data(), second_.data()},
+                                                   partial_.data());
+        detail::sum_blocks(exec, blocks_, 2, partial_.data(), squares_.data());
+        detail::for_blocks<Accumulate, 0, kernels>(
+            "protlm::lamb::update", exec, blocks_,
+            detail::LambUpdate<Accumulate, S>{factors, weights, master_.rounded(parameters), first_.data(),
+                                              second_.data(), squares_.data()});
+    }
+
+    /// Moments (extent), and master weights where the model has 16 bits; they share memory with the optimizer.
+    std::vector<StateArray<Accumulate, Exec>> state() const {
+        std::vector<StateArray<Accumulate, Exec>> state{{"first_moment", first_}, {"second_moment", second_}};
+        master_.append_state(state);
+        return state;
+    }
+    index_t steps() const { return steps_; }
+    void set_steps(index_t steps) { steps_ = steps; }
+    double effective_rate(double scheduled) const { return scheduled; }
+
+  private:
+    using Flat = typename MasterWeights<S, Exec>::Flat;
+    LambOptions options_;
+    detail::TensorBlocks<Exec> blocks_;
+    MasterWeights<S, Exec> master_;
+    Flat first_, second_;
+    Kokkos::View<double *, typename Exec::memory_space> partial_; // (blocks, 2)
+    Kokkos::View<double *, typename Exec::memory_space> squares_; // (tensors, 2)
+    index_t steps_ = 0;
+};
+
+} // namespace protlm::inline v0
