@@ -60,7 +60,13 @@ update_lists() {
     "${as_root[@]}" apt-get update -q || say "some package lists could not be fetched; going on with the others"
 }
 
-known_package() { apt-cache show "$@" >/dev/null 2>&1; }
+# True when the package lists know every one of the packages.
+known_package() {
+    local package
+    for package in "$@"; do
+        apt-cache show "$package" >/dev/null 2>&1 || return 1
+    done
+}
 
 # Other releases have another Clang: the newest that they have takes the place of 14.
 adapt_clang() {
@@ -166,7 +172,7 @@ prepare_source() {
     tar -xf "${archives[0]}" -C "$work/unpacked" --wildcards --strip-components=2 '*/packages/kokkos'
     [ -f "$work/unpacked/kokkos/CMakeLists.txt" ] || die "${archives[0]} has no packages/kokkos"
     mv "$work/unpacked/kokkos" "$kokkos_source" # last: a source folder of this name is complete
-    rm -rf "$work"/trilinos_* "$work/lists" "$work/cache"
+    rm -rf "$work"/trilinos_* "$work"/sources.* "$work/lists" "$work/cache" "$work/unpacked"
 }
 
 # Kokkos 3.4 is older than C++20 in nvcc and than CUDA 13; newer ones have none of these lines and stay as they are.
@@ -236,20 +242,21 @@ build_kokkos() {
     shift 3
     say "building Kokkos into deps/$name"
     rm -rf "$deps/$name.new"
-    local ccache=()
-    command -v ccache >/dev/null && [[ $name != kokkos-cuda ]] && ccache=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-    # A build folder of an interrupted run is taken up again.
+    # A build folder of an interrupted run is taken up again; one that failed is not.
     if ! {
         cmake -S "$source" -B "$deps/build/$name" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_LIBDIR=lib \
             -DCMAKE_INSTALL_PREFIX="$deps/$name.new" -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-            -DKokkos_ENABLE_SERIAL=ON -DKokkos_ENABLE_TESTS=OFF -Wno-dev "${ccache[@]}" "$@" &&
+            -DKokkos_ENABLE_SERIAL=ON -DKokkos_ENABLE_TESTS=OFF -Wno-dev "$@" &&
             cmake --build "$deps/build/$name" -j"$jobs" && cmake --install "$deps/build/$name"
     } >"$deps/$name.log" 2>&1; then
         tail -n 30 "$deps/$name.log" >&2
+        rm -rf "$deps/build/$name"
         die "Kokkos did not build; all of it is in deps/$name.log"
     fi
     echo "$stamp" >"$deps/$name.new/protlm-stamp"
-    rm -rf "${deps:?}/$name" && mv "$deps/$name.new" "$deps/$name" && rm -rf "$deps/build/$name"
+    rm -rf "${deps:?}/$name"
+    mv "$deps/$name.new" "$deps/$name"
+    rm -rf "$deps/build/$name"
     say "Kokkos is in deps/$name"
 }
 
