@@ -1,0 +1,110 @@
+#include <protlm/data/vocabulary.hpp>
+
+#include "support.hpp"
+#include "support/temporary_folder.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+using protlm::test::check_error;
+using protlm::Vocabulary;
+
+BOOST_AUTO_TEST_SUITE(vocabulary)
+
+BOOST_AUTO_TEST_CASE(protbert_has_its_published_order) {
+    Vocabulary const it = Vocabulary::protbert();
+    std::vector<std::string> const expected{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "L", "A", "G", "V", "E",
+                                            "S",     "I",     "K",     "R",     "D",      "T", "P", "N", "Q", "F",
+                                            "Y",     "M",     "H",     "C",     "W",      "X", "U", "B", "Z", "O"};
+    BOOST_TEST(it.pieces == expected, boost::test_tools::per_element());
+    BOOST_TEST(it.pad == 0);
+    BOOST_TEST(it.unknown == 1);
+    BOOST_TEST(it.cls == 2);
+    BOOST_TEST(it.sep == 3);
+    BOOST_TEST(it.mask == 4);
+    BOOST_TEST(int(it.unknown_residue()) == 25);
+}
+
+BOOST_AUTO_TEST_CASE(letters_map_in_both_cases_and_rare_ones_to_x) {
+    Vocabulary const it = Vocabulary::protbert();
+    std::set<int> tokens;
+    for (char upper = 'A'; upper <= 'Z'; ++upper) {
+        auto const token = it.residue_table[static_cast<unsigned char>(upper)];
+        BOOST_TEST(int(token) == int(it.residue_table[static_cast<unsigned char>(upper - 'A' + 'a')]));
+        if (upper == 'J') {
+            BOOST_TEST(int(token) == int(Vocabulary::not_a_residue));
+            continue;
+        }
+        bool const rare = std::string("UZOB").find(upper) != std::string::npos;
+        BOOST_TEST(it.letter(token) == (rare ? 'X' : upper));
+        tokens.insert(token);
+    }
+    BOOST_TEST(tokens.size() == 21u);
+    BOOST_TEST(std::vector<int>(tokens.begin(), tokens.end()) == std::vector<int>(it.residues.begin(), it.residues.end()),
+               boost::test_tools::per_element());
+    int others = 0;
+    for (int byte = 0; byte < 256; ++byte)
+        others += !std::isalpha(byte) && it.residue_table[static_cast<std::size_t>(byte)] != Vocabulary::not_a_residue;
+    BOOST_TEST(others == 0);
+}
+
+BOOST_AUTO_TEST_CASE(special_is_what_is_no_letter) {
+    Vocabulary const it = Vocabulary::protbert();
+    for (int id = 0; id < 30; ++id)
+        BOOST_TEST(it.is_special(id) == (id < 5));
+    BOOST_TEST(it.is_special(-1));
+    BOOST_TEST(it.is_special(30));
+}
+
+BOOST_AUTO_TEST_CASE(sentencepiece_vocabularies_work) {
+    auto const it = Vocabulary::from_pieces(
+        {"<pad>", "</s>", "<unk>", "\xE2\x96\x81" "A", "\xE2\x96\x81" "X", "\xE2\x96\x81" "U", "<extra_id_0>"});
+    BOOST_TEST(it.pad == 0);
+    BOOST_TEST(it.sep == 1);
+    BOOST_TEST(it.unknown == 2);
+    BOOST_TEST(it.cls == -1);
+    BOOST_TEST(it.mask == -1);
+    BOOST_TEST(int(it.residue_table['a']) == 3);
+    BOOST_TEST(int(it.residue_table['U']) == 4);
+    BOOST_TEST(int(it.residue_table['L']) == int(Vocabulary::not_a_residue));
+    BOOST_TEST(it.is_special(6));
+}
+
+BOOST_AUTO_TEST_CASE(text_round_trip) {
+    protlm::test::TemporaryFolder const folder;
+    Vocabulary const it = Vocabulary::protbert();
+    protlm::write_vocabulary_text(it, folder / "vocab.txt");
+    BOOST_TEST(protlm::test::read_file(folder / "vocab.txt").substr(0, 20) == "[PAD]\n[UNK]\n[CLS]\n[S");
+    BOOST_CHECK(protlm::read_vocabulary_text(folder / "vocab.txt") == it);
+    BOOST_CHECK(protlm::parse_vocabulary("[PAD]\r\nA\r\nX\r\n\r\n", "x").pieces ==
+                (std::vector<std::string>{"[PAD]", "A", "X"}));
+    BOOST_CHECK(protlm::parse_vocabulary("A\nX", "x").size() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(errors_name_origin_and_line) {
+    check_error([] { protlm::parse_vocabulary("A\n\nX\n", "vocab.txt"); }, "vocab.txt: line 2: empty piece");
+    check_error([] { protlm::parse_vocabulary("A\nX\nA\n", "vocab.txt"); }, "line 3: piece \"A\" is already on line 1");
+    check_error([] { protlm::parse_vocabulary("", "vocab.txt"); }, "none of them a residue");
+    check_error([] { protlm::parse_vocabulary("[PAD]\n", "vocab.txt"); }, "none of them a residue");
+    check_error([] { protlm::read_vocabulary_text("no/such/vocab.txt"); }, "no/such/vocab.txt");
+    std::vector<std::string> many;
+    for (int i = 0; i < 128; ++i)
+        many.push_back("<extra_id_" + std::to_string(i) + ">");
+    many.push_back("A");
+    check_error([&] { Vocabulary::from_pieces(many); }, "residue A has token 128");
+    check_error([] { (void)Vocabulary::from_pieces({"A", "L"}).unknown_residue(); }, "neither X nor an unknown token");
+}
+
+BOOST_AUTO_TEST_CASE(encode_and_decode) {
+    Vocabulary const it = Vocabulary::protbert();
+    std::vector<std::uint8_t> const expected{21, 12, 15, 25, 5};
+    BOOST_TEST(protlm::encode(it, "mK t\nUL") == expected, boost::test_tools::per_element());
+    BOOST_TEST(protlm::decode(it, expected) == "MKTXL");
+    BOOST_TEST(protlm::decode(it, std::vector<std::uint8_t>{2, 6}) == "?A");
+    check_error([&] { protlm::encode(it, "MKJ"); }, "letter 'J' at position 3");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
