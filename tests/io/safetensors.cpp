@@ -2,14 +2,11 @@
 #include <protlm/io/safetensors.hpp>
 #include <protlm/io/safetensors_writer.hpp>
 
+#include <io/full_disk.hpp>
 #include <io/messages.hpp>
 #include <support/temporary_folder.hpp>
 
 #include <boost/test/unit_test.hpp>
-
-#include <sys/resource.h>
-
-#include <csignal>
 
 using namespace protlm;
 using protlm::test::has;
@@ -31,24 +28,6 @@ std::string message_of_header(std::string const &header, std::size_t data) {
     std::string const text = file_of(header, data);
     return message_of([&] { SafetensorsFile(std::as_bytes(std::span(text)), "file"); });
 }
-
-/// While this lives, no file grows beyond `bytes`: what a full disk looks like to the writer.
-class FullDisk {
-  public:
-    explicit FullDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-        ::getrlimit(RLIMIT_FSIZE, &before_);
-        rlimit const limit{bytes, before_.rlim_max};
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-    }
-    ~FullDisk() {
-        ::setrlimit(RLIMIT_FSIZE, &before_);
-        std::signal(SIGXFSZ, handler_);
-    }
-
-  private:
-    rlimit before_{};
-    void (*handler_)(int);
-};
 
 } // namespace
 
@@ -277,7 +256,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_and_leaves_the_old_file) {
     std::vector<float> const values(1 << 16);
     auto const message = message_of([&] {
         SafetensorsWriter writer(path, {{"w", DataType::f32, {1 << 16}}});
-        FullDisk const full(4096);
+        test::FullDisk const full(4096);
         writer.append("w", values.data(), 1 << 16);
         writer.commit();
     });
