@@ -17,7 +17,7 @@ struct Cursor {
 };
 
 /// A pseudo-random permutation of 0 ... n-1 in constant memory: position in the epoch -> sample, for billions of samples.
-/// An eight-round Feistel network over the bits of n-1 (Luby and Rackoff, "How to construct pseudorandom permutations",
+/// A Feistel network over the bits of n-1 (Luby and Rackoff, "How to construct pseudorandom permutations",
 /// 1988), with Philox as round function; results outside the range are permuted again (cycle walking; under two tries
 /// on average).
 class Permutation {
@@ -31,6 +31,7 @@ class Permutation {
         int const bits = std::bit_width(n - 1);
         low_bits_ = bits - bits / 2;
         high_bits_ = bits / 2;
+        rounds_ = bits < 16 ? 32 : 8; // halves of a few bits mix slowly: with 8 rounds, 5 samples are 3 % from uniform
     }
 
     /// @param i  below `size()`
@@ -48,7 +49,7 @@ class Permutation {
     std::uint64_t scramble(std::uint64_t i) const {
         int width = high_bits_, other_width = low_bits_; // the halves change places, so their widths do
         std::uint64_t low = i & ones(low_bits_), high = i >> low_bits_;
-        for (std::uint32_t round = 0; round < 8; ++round) {
+        for (std::uint32_t round = 0; round < rounds_; ++round) {
             std::uint64_t const mixed = high ^ (random_(low, round)[0] & ones(width));
             high = std::exchange(low, mixed);
             std::swap(width, other_width);
@@ -59,6 +60,7 @@ class Permutation {
     std::uint64_t n_;
     CounterRandom random_;
     int low_bits_ = 0, high_bits_ = 0;
+    std::uint32_t rounds_ = 8; // even, so that each half ends where it began
 };
 
 } // namespace protlm::inline v0
