@@ -3,6 +3,7 @@
 #include <protlm/train/detail/tensor_blocks.hpp>
 
 #include <cmath>
+#include <string>
 #include <vector>
 
 namespace protlm::inline v0 {
@@ -13,32 +14,39 @@ inline double clip_factor(double norm, double limit) {
     return limit > 0 && norm > limit ? limit / norm : 1.0;
 }
 
-/// Sums of squares of every tensor's gradient, the same in every run and on any number of threads.
+/// Sums of squares of every tensor of a flat array, the same in every run and on any number of threads.
 template <ExecutionSpace Exec, Kernels kernels = Kernels::native>
-class GradientNorm {
+class TensorSquares {
   public:
-    explicit GradientNorm(ParameterTable const &table)
-        : blocks_(table), partial_("protlm::gradient_norm::partial", static_cast<std::size_t>(blocks_.count())),
-          squares_("protlm::gradient_norm::squares", static_cast<std::size_t>(blocks_.tensors())),
+    explicit TensorSquares(ParameterTable const &table)
+        : blocks_(table), partial_("protlm::tensor_squares::partial", static_cast<std::size_t>(blocks_.count())),
+          squares_("protlm::tensor_squares::sums", static_cast<std::size_t>(blocks_.tensors())),
           host_(Kokkos::create_mirror_view(squares_)) {}
 
-    /// The Euclidean norm of all gradients times `scale`; one pass over them, then the host waits.
-    /// @throws Error naming `step` and the first tensor whose gradient is not finite; nothing is changed then
-    template <Scalar S>
-    double operator()(Exec const &exec, Parameters<S, Exec> const &parameters, double scale, index_t step) {
-        using A = accumulate_t<S>;
-        detail::for_blocks<A, 1, kernels>("protlm::gradient_norm", exec, blocks_,
-                                          detail::SquareBody<A>{parameters.gradients().data()}, partial_.data());
+    /// Reads `values` (extent, in the memory of `Exec`) once; the host waits for the result.
+    /// @param A  what 16-bit values are converted to
+    template <class A, class T>
+    void compute(Exec const &exec, T const *values) {
+        detail::for_blocks<A, 1, kernels>("protlm::tensor_squares", exec, blocks_, detail::SquareBody<A, T>{values},
+                                          partial_.data());
         detail::sum_blocks(exec, blocks_, 1, partial_.data(), squares_.data());
         Kokkos::deep_copy(exec, host_, squares_);
         exec.fence();
+    }
+
+    /// The Euclidean norm of all tensors together.
+    double norm() const {
         double sum = 0;
-        for (std::size_t t = 0; t < host_.extent(0); ++t) {
-            check(std::isfinite(host_(t)), "step ", step, ": the gradient of ",
-                  parameters.table().entries()[t].name, " is not finite");
+        for (std::size_t t = 0; t < host_.extent(0); ++t)
             sum += host_(t);
-        }
-        return std::sqrt(sum) * scale;
+        return std::sqrt(sum);
+    }
+    /// The first tensor that holds a value that is not finite, or -1.
+    ParameterId first_not_finite() const {
+        for (std::size_t t = 0; t < host_.extent(0); ++t)
+            if (!std::isfinite(host_(t)))
+                return static_cast<ParameterId>(t);
+        return -1;
     }
 
   private:
@@ -46,6 +54,34 @@ class GradientNorm {
     detail::TensorBlocks<Exec> blocks_;
     View partial_, squares_;
     typename View::HostMirror host_;
+};
+
+/// The norm of all gradients, and a guard against those that are not finite.
+template <ExecutionSpace Exec, Kernels kernels = Kernels::native>
+class GradientNorm {
+  public:
+    explicit GradientNorm(ParameterTable const &table) : squares_(table) {}
+
+    /// The Euclidean norm of all gradients times `scale`; one pass over them, then the host waits.
+    /// @throws Error naming `step` and the first tensor whose gradient is not finite; nothing is changed then
+    template <Scalar S>
+    double operator()(Exec const &exec, Parameters<S, Exec> const &parameters, double scale, index_t step) {
+        squares_.template compute<accumulate_t<S>>(exec, parameters.gradients().data());
+        ParameterId const bad = squares_.first_not_finite();
+        check(bad < 0, "step ", step, ": the gradient of ", bad < 0 ? "" : parameters.table()[bad].name,
+              " is not finite");
+        return squares_.norm() * scale;
+    }
+
+    /// The first tensor whose weights are not finite, or -1.
+    template <Scalar S>
+    ParameterId first_bad_weight(Exec const &exec, Parameters<S, Exec> const &parameters) {
+        squares_.template compute<accumulate_t<S>>(exec, parameters.values().data());
+        return squares_.first_not_finite();
+    }
+
+  private:
+    TensorSquares<Exec, kernels> squares_;
 };
 
 } // namespace protlm::inline v0

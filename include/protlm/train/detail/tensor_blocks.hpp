@@ -118,9 +118,9 @@ void sum_blocks(Exec const &exec, TensorBlocks<Exec> const &blocks, int count, d
 }
 
 /// Sums of squares of one flat array, a tensor at a time.
-template <class A>
+template <class A, class T>
 struct SquareBody {
-    A const *values;
+    T const *values;
     template <class V>
     KOKKOS_INLINE_FUNCTION void operator()(TensorBlock const &, index_t i, LaneSum<V> *sums) const {
         sums[0].add_square(load<V>(values + i));

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <protlm/core/check.hpp>
+#include <protlm/core/file.hpp>
+#include <protlm/core/kokkos.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace protlm::inline v0 {
+
+/// One line of the log; what is not known is left out.
+struct LogEntry {
+    index_t step = 0;
+    std::optional<double> loss, accuracy;                    ///< of the step's batch, over labelled tokens
+    std::optional<double> held_out_loss, held_out_accuracy;  ///< perplexity is written beside the loss
+    std::optional<double> unigram_perplexity;                ///< of held-out residues, what the model must beat
+    std::optional<double> learning_rate, gradient_norm;      ///< norm before clipping
+    index_t tokens = 0;                                      ///< all tokens of the run so far, all ranks
+    double seconds = 0;                                      ///< of the run so far, resumed parts included
+};
+
+/// Training curves as JSON lines: one object a line, flushed, so that a killed run leaves all it knew. Read it with any
+/// JSON library line by line, for example `pandas.read_json(path, lines=True)`.
+class TrainingLog {
+  public:
+    /// Appends to `path`. Lines of steps after `last_step` are removed first: a resumed run makes them again.
+    /// @throws Error when the file cannot be written
+    TrainingLog(std::filesystem::path path, index_t last_step) : path_(std::move(path)) {
+        if (std::filesystem::exists(path_))
+            keep_until(last_step);
+        file_ = std::fopen(path_.c_str(), "ae");
+        check(file_, path_.string(), ": cannot write the log: ", std::strerror(errno));
+    }
+    TrainingLog(TrainingLog const &) = delete;
+    TrainingLog &operator=(TrainingLog const &) = delete;
+    ~TrainingLog() {
+        if (file_)
+            std::fclose(file_);
+    }
+
+    /// @throws Error, for example when the disk is full
+    void write(LogEntry const &entry) {
+        nlohmann::ordered_json line;
+        line["step"] = entry.step;
+        put(line, "loss", entry.loss);
+        put(line, "accuracy", entry.accuracy);
+        put(line, "held_out_loss", entry.held_out_loss);
+        if (entry.held_out_loss)
+            put(line, "held_out_perplexity", std::exp(*entry.held_out_loss));
+        put(line, "held_out_accuracy", entry.held_out_accuracy);
+        put(line, "unigram_perplexity", entry.unigram_perplexity);
+        put(line, "learning_rate", entry.learning_rate);
+        put(line, "gradient_norm", entry.gradient_norm);
+        line["tokens"] = entry.tokens;
+        line["seconds"] = std::round(entry.seconds * 1000) / 1000;
+        std::string const text = line.dump() + '\n';
+        bool const written = std::fwrite(text.data(), 1, text.size(), file_) == text.size() && std::fflush(file_) == 0;
+        check(written, path_.string(), ": cannot write the log: ", std::strerror(errno));
+    }
+
+  private:
+    static void put(nlohmann::ordered_json &line, char const *name, std::optional<double> value) {
+        if (value)
+            line[name] = *value;
+    }
+
+    /// A last line that a crash cut off goes, too.
+    void keep_until(index_t last_step) const {
+        std::ifstream old(path_);
+        std::string kept, line;
+        while (std::getline(old, line)) {
+            auto const json = nlohmann::json::parse(line, nullptr, false);
+            if (json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
+                json["step"].get<index_t>() <= last_step)
+                kept += line + '\n';
+        }
+        AtomicFile file(path_);
+        file.write(kept);
+        file.commit();
+    }
+
+    std::filesystem::path path_;
+    std::FILE *file_ = nullptr;
+};
+
+} // namespace protlm::inline v0
