@@ -148,9 +148,10 @@ class EmbeddingWriter {
         bool const small = info_.precision == DataType::f16;
         // Rounding brings what is below 65520 to float16's largest number, 65504.
         float const bound = small ? 65520.0f : std::numeric_limits<float>::infinity();
-        for (index_t i = 0; i < count; ++i)
-            check(std::abs(values[i]) < bound, path_.string(), ": protein ", protein, ": the value ", values[i],
-                  std::isfinite(values[i]) ? " is too large for float16; write float32" : " is not finite");
+        auto const *bad = std::find_if_not(values, values + count, [bound](float v) { return std::abs(v) < bound; });
+        if (bad != values + count)
+            fail(path_.string(), ": protein ", protein, ": the value ", *bad,
+                 std::isfinite(*bad) ? " is too large for float16; write float32" : " is not finite");
         if (!small)
             return dataset.write(first, rows, values);
         halves_.resize(static_cast<std::size_t>(count));
