@@ -60,4 +60,9 @@ int concurrency(Exec const &exec) {
         return static_cast<int>(Exec::concurrency());
 }
 
+/// Gives each running iteration of a host kernel a number below `size()` that no other running one has: the place of
+/// its workspace.
+template <class Exec>
+using WorkspaceToken = Kokkos::Experimental::UniqueToken<Exec, Kokkos::Experimental::UniqueTokenScope::Global>;
+
 } // namespace protlm::inline v0

@@ -1,0 +1,155 @@
+#pragma once
+
+#include <protlm/core/philox.hpp>
+#include <protlm/core/tape.hpp>
+#include <protlm/core/tensor.hpp>
+
+#include <map>
+#include <memory>
+#include <typeindex>
+
+namespace protlm::inline v0 {
+
+/// Which kernels the ops take: `native`, the fastest of the execution space (on hosts, packed panels and vector
+/// units), or `portable`, the Kokkos kernels that every device can run. Tests run both.
+enum class Kernels { native, portable };
+
+/// What inference and training share: where kernels run and where their memory comes from.
+template <ExecutionSpace Exec, Kernels kernels>
+class BasicContext {
+  public:
+    using execution_space = Exec;
+    using Pool = MemoryPool<typename Exec::memory_space>;
+    /// True when the ops take their host specialisations.
+    static constexpr bool on_host = is_host_space<Exec> && kernels == Kernels::native;
+
+    explicit BasicContext(Exec exec = Exec(), Pool pool = Pool()) : exec_(std::move(exec)), pool_(std::move(pool)) {}
+
+    Exec const &exec() const { return exec_; }
+    Pool &pool() { return pool_; }
+
+    /// Scratch of `size` elements with undefined contents.
+    template <class T>
+    Buffer<T, Exec> buffer(index_t size) {
+        return Buffer<T, Exec>(pool_, size);
+    }
+    /// A device copy of host values.
+    template <class T, class Range>
+    Buffer<T, Exec> upload(Range const &values) {
+        Buffer<T, Exec> copy(pool_, static_cast<index_t>(values.size()));
+        Kokkos::View<T const *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> source(values.data(),
+                                                                                                   values.size());
+        Kokkos::deep_copy(exec_, copy.view(), source);
+        exec_.fence(); // the caller's values may go away
+        return copy;
+    }
+
+    /// A library handle of type T that lives as long as the context and its copies; made on first use.
+    template <class T>
+    T &library() {
+        auto &slot = libraries_[std::type_index(typeid(T))];
+        if (!slot)
+            slot = std::make_shared<T>(exec_);
+        return *static_cast<T *>(slot.get());
+    }
+
+  private:
+    Exec exec_;
+    Pool pool_;
+    std::map<std::type_index, std::shared_ptr<void>> libraries_;
+};
+
+/// Context of a forward pass only: no tape, nothing is saved, dropout does not exist.
+template <ExecutionSpace Exec, Kernels kernels = Kernels::native>
+class Inference : public BasicContext<Exec, kernels> {
+  public:
+    using BasicContext<Exec, kernels>::BasicContext;
+    static constexpr bool training = false;
+
+    /// Output of an op: (rows, cols), undefined contents.
+    template <class T>
+    Tensor<T, Exec> tensor(index_t rows, index_t cols) {
+        return Tensor<T, Exec>(this->pool(), rows, cols, false);
+    }
+};
+
+/// Random numbers of dropout are a function of seed, epoch, the op's number in the pass, and each row's protein and
+/// position, so they are the same on any number of ranks. Empty views: a row's number stands for both.
+template <class Exec>
+struct DropoutKeys {
+    std::uint64_t seed = 0;
+    std::uint32_t epoch = 0;
+    VectorView<std::uint64_t const, Exec> sample;   // (T)
+    VectorView<std::int32_t const, Exec> position;  // (T)
+};
+
+/// Context of a forward pass that can be followed by its backward: ops put their backward on the tape.
+template <ExecutionSpace Exec, Kernels kernels = Kernels::native>
+class Training : public BasicContext<Exec, kernels> {
+  public:
+    using BasicContext<Exec, kernels>::BasicContext;
+    static constexpr bool training = true;
+
+    template <class T>
+    Tensor<T, Exec> tensor(index_t rows, index_t cols) {
+        return Tensor<T, Exec>(this->pool(), rows, cols, true);
+    }
+
+    Tape &tape() { return tape_; }
+
+    /// Puts the keys of the next pass in force and numbers its ops from zero.
+    void set_dropout(DropoutKeys<Exec> keys) {
+        dropout_ = keys;
+        op_ = 0;
+    }
+    DropoutKeys<Exec> const &dropout() const { return dropout_; }
+    /// The number of the next op that draws random numbers.
+    std::uint32_t next_op() { return op_++; }
+    std::uint32_t op() const { return op_; }
+    void set_op(std::uint32_t op) { op_ = op; }
+
+    /// Runs the tape backward from `loss` (1, 1), whose gradient is `seed`; parameter gradients accumulate.
+    /// `listener` hears each parameter whose gradient is complete.
+    template <class T>
+    void backward(Tensor<T, Exec> const &loss, double seed = 1.0, Tape::Listener const &listener = {}) {
+        loss.accumulate();
+        Kokkos::deep_copy(this->exec(), loss.gradient_view(), static_cast<T>(seed));
+        tape_.run(listener);
+    }
+
+  private:
+    Tape tape_;
+    DropoutKeys<Exec> dropout_;
+    std::uint32_t op_ = 0;
+};
+
+/// Runs `f(context, x)` and keeps only `x`: the backward runs `f` once more to have its activations again.
+/// Costs one more forward of `f`, saves all that it would keep. Chen et al., arXiv 1604.06174.
+template <class Context, class F, class T>
+Tensor<T, typename Context::execution_space> recompute(Context &context, F f,
+                                                       Tensor<T, typename Context::execution_space> x) {
+    if constexpr (!Context::training) {
+        return f(context, x);
+    } else {
+        std::uint32_t const first_op = context.op();
+        Tape outer = std::exchange(context.tape(), Tape());
+        auto const y = f(context, x);
+        std::vector<ParameterId> const parameters = context.tape().parameters();
+        context.tape() = std::move(outer);
+        context.tape().record(
+            [&context, f, x, y, first_op] {
+                Tape rest = std::exchange(context.tape(), Tape());
+                std::uint32_t const op = context.op();
+                context.set_op(first_op);
+                auto const again = f(context, x);
+                again.take_gradient(y);
+                context.tape().run();
+                context.set_op(op);
+                context.tape() = std::move(rest);
+            },
+            parameters);
+        return y;
+    }
+}
+
+} // namespace protlm::inline v0

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <protlm/core/parameter_table.hpp>
+#include <protlm/core/philox.hpp>
+#include <protlm/core/tensor.hpp>
+
+#include <cmath>
+#include <numbers>
+
+namespace protlm::inline v0 {
+
+/// One tensor, or several that lie next to each other, as the ops see it: a matrix of values and, in training, the
+/// gradient that backwards add to. Vectors are one row.
+template <Scalar S, class Exec>
+struct Weight {
+    using scalar_type = S;
+    MatrixView<S const, Exec> values;               // (rows, cols)
+    MatrixView<accumulate_t<S>, Exec> gradients;    // (rows, cols); empty when the model is not being trained
+    std::vector<ParameterId> ids;
+
+    explicit operator bool() const { return values.data() != nullptr; }
+    index_t rows() const { return static_cast<index_t>(values.extent(0)); }
+    index_t cols() const { return static_cast<index_t>(values.extent(1)); }
+    bool trained() const { return gradients.data() != nullptr; }
+    Rows<S const> value() const { return rows_of(values); }
+    Rows<accumulate_t<S>> gradient() const { return rows_of(gradients); }
+};
+
+/// All values of a model in one flat buffer in the memory of `Exec`, with gradients in the same layout on request.
+template <Scalar S, ExecutionSpace Exec>
+class Parameters {
+  public:
+    using Accumulate = accumulate_t<S>;
+    template <class T>
+    using Flat = Kokkos::View<T *, Kokkos::LayoutRight, typename Exec::memory_space>;
+
+    Parameters() = default;
+    /// Allocates `table`'s extent; all values are zero.
+    explicit Parameters(ParameterTable table) : table_(std::move(table)) {
+        table_.layout();
+        values_ = Flat<S>("protlm::parameters", static_cast<std::size_t>(table_.extent()));
+    }
+
+    ParameterTable const &table() const { return table_; }
+    Flat<S> const &values() const { return values_; }
+    Flat<Accumulate> const &gradients() const { return gradients_; }
+
+    /// Allocates gradients (zero), so that weights handed out from now on are trained.
+    void enable_gradients() {
+        if (gradients_.extent(0) == 0)
+            gradients_ = Flat<Accumulate>("protlm::gradients", static_cast<std::size_t>(table_.extent()));
+    }
+    void zero_gradients(Exec const &exec) { Kokkos::deep_copy(exec, gradients_, Accumulate(0)); }
+
+    /// The tensor `id` as a matrix.
+    Weight<S, Exec> weight(ParameterId id) const { return weight({id}, table_[id].rows()); }
+
+    /// Tensors placed together as one matrix: their rows one after the other; vectors as one long row.
+    Weight<S, Exec> weight(std::vector<ParameterId> const &ids) const {
+        index_t rows = 0;
+        for (ParameterId id : ids)
+            rows += table_[id].rows();
+        return weight(ids, table_[ids.front()].shape.size() < 2 ? 1 : rows);
+    }
+
+    /// Draws every tensor by its initialiser; the same for any number of ranks and threads.
+    void initialise(std::uint64_t seed) {
+        auto host = Kokkos::create_mirror_view(values_);
+        for (std::size_t e = 0; e < table_.entries().size(); ++e) {
+            auto const &entry = table_.entries()[e];
+            for (index_t i = 0; i < entry.size(); ++i)
+                host(static_cast<std::size_t>(entry.offset + i)) =
+                    static_cast<S>(static_cast<float>(draw(entry.initialiser, seed, e, i)));
+        }
+        Kokkos::deep_copy(values_, host);
+    }
+
+  private:
+    Weight<S, Exec> weight(std::vector<ParameterId> const &ids, index_t rows) const {
+        index_t size = 0;
+        for (ParameterId id : ids) {
+            check(table_[id].offset == table_[ids.front()].offset + size, "Parameters: ", table_[id].name,
+                  " does not lie behind ", table_[ids.front()].name, ": place_together was not called");
+            size += table_[id].size();
+        }
+        auto const offset = static_cast<std::size_t>(table_[ids.front()].offset);
+        auto const r = static_cast<std::size_t>(rows), c = static_cast<std::size_t>(rows ? size / rows : 0);
+        Weight<S, Exec> result{MatrixView<S const, Exec>(values_.data() + offset, r, c), {}, ids};
+        if (gradients_.extent(0))
+            result.gradients = MatrixView<Accumulate, Exec>(gradients_.data() + offset, r, c);
+        return result;
+    }
+
+    /// One value; normals by Box and Muller, drawn again while beyond two deviations.
+    static double draw(Initialiser const &initialiser, std::uint64_t seed, std::size_t entry, index_t i) {
+        if (initialiser.kind == Initialiser::Kind::zeros)
+            return 0.0;
+        if (initialiser.kind == Initialiser::Kind::ones)
+            return 1.0;
+        for (std::uint32_t attempt = 0;; ++attempt) {
+            CounterRandom const random{seed, Purpose::initialise, attempt};
+            // 2^24 tensors of 2^40 elements each have numbers of their own
+            auto const bits = random((static_cast<std::uint64_t>(entry) << 8) + static_cast<std::uint64_t>(i >> 32),
+                                     static_cast<std::uint32_t>(i));
+            double const radius = std::sqrt(-2.0 * std::log1p(-uniform_double(bits[0], bits[1])));
+            double const angle = 2.0 * std::numbers::pi * uniform_double(bits[2], bits[3]);
+            for (double normal : {radius * std::cos(angle), radius * std::sin(angle)})
+                if (std::abs(normal) <= 2.0)
+                    return initialiser.deviation * normal;
+        }
+    }
+
+    ParameterTable table_;
+    Flat<S> values_;
+    Flat<Accumulate> gradients_;
+};
+
+} // namespace protlm::inline v0

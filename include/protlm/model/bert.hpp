@@ -1,0 +1,249 @@
+#pragma once
+
+#include <protlm/core/segments.hpp>
+#include <protlm/layers/encoder_layer.hpp>
+#include <protlm/model/bert_config.hpp>
+#include <protlm/model/weights.hpp>
+#include <protlm/ops/attention_probabilities.hpp>
+#include <protlm/ops/cross_entropy.hpp>
+#include <protlm/ops/embedding.hpp>
+#include <protlm/ops/gather.hpp>
+
+#include <filesystem>
+
+namespace protlm::inline v0 {
+
+/// Which heads a BERT has beside its encoder; a checkpoint's own are kept.
+struct BertHeads {
+    bool pooler = false;
+    bool masked = true;        // masked language model, its output matrix tied to the word embedding
+    bool next_sentence = false;
+};
+
+/// Where BERT's tensors lie in its table.
+struct BertIds {
+    ParameterId word, position, token_type;
+    LayerNormIds embedding_norm;
+    struct Layer {
+        SelfAttentionIds attention;
+        LayerNormIds attention_norm, output_norm;
+        LinearIds inner, output;
+    };
+    std::vector<Layer> layers;
+    LinearIds pooler, transform, next_sentence;
+    LayerNormIds transform_norm;
+    ParameterId masked_bias = -1;
+};
+
+/// BERT's table under Hugging Face's names, in their order, and where everything is in it; takes no memory for values.
+inline std::pair<ParameterTable, BertIds> bert_table(BertConfig const &c, BertHeads heads) {
+    c.validate();
+    ParameterTable table;
+    BertIds ids;
+    double const deviation = c.initializer_range;
+    index_t const width = c.hidden_size;
+    auto const normal = Initialiser::truncated_normal(deviation);
+    ids.word = table.add("bert.embeddings.word_embeddings.weight", {c.vocab_size, width}, normal);
+    ids.position = table.add("bert.embeddings.position_embeddings.weight", {c.max_position_embeddings, width}, normal);
+    ids.token_type = table.add("bert.embeddings.token_type_embeddings.weight", {c.type_vocab_size, width}, normal);
+    ids.embedding_norm = add_layer_norm(table, "bert.embeddings.LayerNorm", width);
+    for (index_t n = 0; n < c.num_hidden_layers; ++n) {
+        std::string const name = "bert.encoder.layer." + std::to_string(n) + '.';
+        BertIds::Layer layer;
+        layer.attention = add_self_attention(table, name, {}, width, deviation);
+        layer.attention_norm = add_layer_norm(table, name + "attention.output.LayerNorm", width);
+        layer.inner = add_linear(table, name + "intermediate.dense", c.intermediate_size, width, deviation);
+        layer.output = add_linear(table, name + "output.dense", width, c.intermediate_size, deviation);
+        layer.output_norm = add_layer_norm(table, name + "output.LayerNorm", width);
+        ids.layers.push_back(layer);
+    }
+    if (heads.pooler)
+        ids.pooler = add_linear(table, "bert.pooler.dense", width, width, deviation);
+    if (heads.masked) {
+        ids.masked_bias = table.add("cls.predictions.bias", {c.vocab_size}, Initialiser::zeros());
+        table.alias(ids.masked_bias, "cls.predictions.decoder.bias");
+        ids.transform = add_linear(table, "cls.predictions.transform.dense", width, width, deviation);
+        ids.transform_norm = add_layer_norm(table, "cls.predictions.transform.LayerNorm", width);
+        table.alias(ids.word, "cls.predictions.decoder.weight");
+    }
+    if (heads.next_sentence)
+        ids.next_sentence = add_linear(table, "cls.seq_relationship", 2, width, deviation);
+    table.layout();
+    return {std::move(table), std::move(ids)};
+}
+
+/// The heads that a checkpoint has tensors for.
+inline BertHeads bert_heads(CheckpointFolder const &checkpoint) {
+    auto const has = [&](std::string const &name) { return checkpoint.contains(name); };
+    return {.pooler = has("bert.pooler.dense.weight") || has("pooler.dense.weight"),
+            .masked = has("cls.predictions.transform.dense.weight"),
+            .next_sentence = has("cls.seq_relationship.weight")};
+}
+
+/// BERT: a bidirectional encoder over packed proteins. Devlin et al., arXiv 1810.04805; ProtBert: Elnaggar et al.,
+/// arXiv 2007.06225. Equal to Hugging Face's BertModel and BertForPreTraining.
+/// @tparam S scalar of the weights; activations, sums and the residual stream are at least float
+template <Scalar S = float, ExecutionSpace Exec = Kokkos::DefaultExecutionSpace>
+class Bert {
+  public:
+    using scalar_type = S;
+    using execution_space = Exec;
+    using A = accumulate_t<S>;
+    using Activations = Tensor<A, Exec>; // (T, C)
+
+    /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
+    explicit Bert(BertConfig config, BertHeads heads = {}) : config_(std::move(config)), heads_(heads) {
+        auto [table, ids] = bert_table(config_, heads);
+        ids_ = std::move(ids);
+        parameters_ = Parameters<S, Exec>(std::move(table));
+    }
+
+    /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
+    /// @throws Error naming the file and what is wrong with it
+    static Bert load(std::filesystem::path const &folder) {
+        auto const config = bert_config(read_fields(folder / "config.json"));
+        CheckpointFolder const checkpoint(folder);
+        Bert model(config, bert_heads(checkpoint));
+        load_weights(model.parameters_, checkpoint, "bert.");
+        return model;
+    }
+    /// Writes config.json and model.safetensors into an existing folder. @throws Error
+    void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
+        write_json(folder / "config.json", to_json(config_));
+        save_weights(parameters_, folder / "model.safetensors", type);
+    }
+
+    /// Draws the weights as the original does: normal, cut off at two deviations; biases 0, norms 1.
+    void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
+
+    BertConfig const &config() const { return config_; }
+    BertHeads const &heads() const { return heads_; }
+    Parameters<S, Exec> &parameters() { return parameters_; }
+    Parameters<S, Exec> const &parameters() const { return parameters_; }
+
+    /// Runs layers again in the backward instead of keeping their activations.
+    void set_recompute(bool wanted) { recompute_ = wanted; }
+
+    /// Checks tokens, types and lengths on the host, so that a bad protein is an error here and not on the device.
+    /// @throws Error naming sequence, position and the limit
+    void validate(PackedView batch) const {
+        for (std::size_t t = 0; t < batch.tokens.size(); ++t)
+            check(batch.tokens[t] >= 0 && batch.tokens[t] < config_.vocab_size, "Bert: tokens[", t, "] is ",
+                  batch.tokens[t], ", expected at least 0 and below vocab_size ", config_.vocab_size);
+        for (std::size_t t = 0; t < batch.token_types.size(); ++t)
+            check(batch.token_types[t] >= 0 && batch.token_types[t] < config_.type_vocab_size, "Bert: token_types[", t,
+                  "] is ", batch.token_types[t], ", expected at least 0 and below type_vocab_size ",
+                  config_.type_vocab_size);
+        for (std::size_t b = 0; b + 1 < batch.offsets.size(); ++b)
+            check(batch.offsets[b + 1] - batch.offsets[b] <= config_.max_position_embeddings, "Bert: sequence ", b,
+                  " has ", batch.offsets[b + 1] - batch.offsets[b], " tokens, but max_position_embeddings is ",
+                  config_.max_position_embeddings);
+    }
+
+    /// The last layer's hidden states (T, C).
+    /// @param batch validated, and copied by make_packed @param states if given, receives all N + 1 hidden states, the
+    /// embedding output first
+    template <class Context>
+    Activations encode(Context &context, PackedTokens<Exec> const &batch,
+                       std::vector<Activations> *states = nullptr) const {
+        return run(context, batch, config_.num_hidden_layers, states);
+    }
+
+    /// Logits (R, V) of the masked language model for hidden states (R, C).
+    /// @throws Error when the model has no such head
+    template <class Context>
+    Activations logits(Context &context, Activations const &hidden) const {
+        check(heads_.masked, "Bert: logits: the model has no masked language model head");
+        Linear<S, Exec> const transform(parameters_, ids_.transform);
+        LayerNorm<S, Exec> const norm(parameters_, ids_.transform_norm, config_.layer_norm_eps);
+        auto const activation = activation_from_name(config_.hidden_act, "hidden_act");
+        return linear<Context, S>(context, norm(context, transform(context, hidden, activation)),
+                                  parameters_.weight(ids_.word), parameters_.weight(ids_.masked_bias));
+    }
+
+    /// Loss of the masked language model, with logits for labelled rows only.
+    /// @param rows (R) rows of the batch that have a label, each once @param labels (R)
+    template <class Context>
+    Loss<A, Exec> masked_loss(Context &context, PackedTokens<Exec> const &batch, Buffer<index_t, Exec> const &rows,
+                              Buffer<std::int32_t, Exec> const &labels) const {
+        auto const hidden = encode(context, batch);
+        return cross_entropy(context, logits(context, gather_rows(context, hidden, rows)), labels);
+    }
+
+    /// tanh(dense(first token)) of each sequence, (B, C). @throws Error when the model has no pooler
+    template <class Context>
+    Activations pooled(Context &context, PackedTokens<Exec> const &batch, Activations const &hidden) const {
+        check(heads_.pooler, "Bert: pooled: the model has no pooler");
+        std::vector<index_t> const first(batch.segments.host.begin(), batch.segments.host.end() - 1);
+        auto const rows = gather_rows(context, hidden, context.template upload<index_t>(first));
+        return Linear<S, Exec>(parameters_, ids_.pooler)(context, rows, Activation::tanh);
+    }
+
+    /// Logits (B, 2) of next-sentence prediction from `pooled`. @throws Error when the model has no such head
+    template <class Context>
+    Activations next_sentence_logits(Context &context, Activations const &pooled) const {
+        check(heads_.next_sentence, "Bert: next_sentence_logits: the model has no next-sentence head");
+        return Linear<S, Exec>(parameters_, ids_.next_sentence)(context, pooled);
+    }
+
+    /// Attention map (H L, L) of one layer and sequence: row h L + i is head h, query i.
+    template <class Context>
+    Activations attention_map(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                              index_t sequence) const {
+        check(layer >= 0 && layer < config_.num_hidden_layers, "Bert: attention_map: layer is ", layer,
+              ", expected at least 0 and below ", config_.num_hidden_layers);
+        auto const x = run(context, batch, layer, nullptr);
+        auto const qkv = make_layer(layer).self_attention.projection(context, x);
+        return attention_probabilities<Context, A>(context, {qkv, 0}, {qkv, config_.hidden_size}, batch.segments,
+                                                   batch.segments, sequence, config_.num_attention_heads, head_width(),
+                                                   score(), FullMask{});
+    }
+
+  private:
+    index_t head_width() const { return config_.hidden_size / config_.num_attention_heads; }
+    ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(head_width())))}; }
+
+    PostNormLayer<S, Exec> make_layer(index_t n) const {
+        auto const &ids = ids_.layers[static_cast<std::size_t>(n)];
+        double const eps = config_.layer_norm_eps;
+        return {SelfAttention<S, Exec>(parameters_, ids.attention, config_.num_attention_heads),
+                LayerNorm<S, Exec>(parameters_, ids.attention_norm, eps),
+                FeedForward<S, Exec>{Linear<S, Exec>(parameters_, ids.inner), Linear<S, Exec>(parameters_, ids.output),
+                                     activation_from_name(config_.hidden_act, "hidden_act")},
+                LayerNorm<S, Exec>(parameters_, ids.output_norm, eps)};
+    }
+
+    /// Embedding and the first `layers` layers.
+    template <class Context>
+    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers,
+                    std::vector<Activations> *states) const {
+        check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
+              "Bert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
+              ", but training supports 0 only, as ProtBert was trained; hidden_dropout_prob may be set");
+        std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens.view(), parameters_.weight(ids_.word)},
+                                                      {batch.types.view(), parameters_.weight(ids_.token_type)},
+                                                      {batch.positions.view(), parameters_.weight(ids_.position)}}};
+        LayerNorm<S, Exec> const norm(parameters_, ids_.embedding_norm, config_.layer_norm_eps);
+        auto x = dropout(context, norm(context, embedding<Context, S>(context, lookups)), config_.hidden_dropout_prob);
+        if (states)
+            states->assign(1, x);
+        for (index_t n = 0; n < layers; ++n) {
+            auto const block = [layer = make_layer(n), segments = batch.segments, score = score(),
+                                rate = config_.hidden_dropout_prob](Context &inner, Activations const &input) {
+                return layer(inner, input, segments, score, FullMask{}, rate);
+            };
+            x = recompute_ ? recompute(context, block, x) : block(context, x);
+            if (states)
+                states->push_back(x);
+        }
+        return x;
+    }
+
+    BertConfig config_;
+    BertHeads heads_;
+    BertIds ids_;
+    Parameters<S, Exec> parameters_;
+    bool recompute_ = false;
+};
+
+} // namespace protlm::inline v0

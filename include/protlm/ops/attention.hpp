@@ -1,0 +1,141 @@
+#pragma once
+
+#include <protlm/core/check.hpp>
+#include <protlm/core/context.hpp>
+#include <protlm/core/segments.hpp>
+#include <protlm/ops/attention_mask.hpp>
+#include <protlm/ops/attention_score.hpp>
+#include <protlm/ops/detail/attention_device.hpp>
+#include <protlm/ops/detail/attention_host_backward.hpp>
+
+#include <cmath>
+
+namespace protlm::inline v0 {
+
+/// Columns [first, first + heads * head width) of a tensor: queries, keys or values inside a joint projection.
+template <class A, class Exec>
+struct Columns {
+    Tensor<A, Exec> tensor;
+    index_t first = 0;
+
+    Rows<A const> value(index_t width) const { return Rows<A const>(tensor.value()).columns(first, width); }
+};
+
+namespace detail {
+
+template <class Context, class A, class Exec, class Score, class Mask>
+void attention_forward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
+                       Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
+    if constexpr (Context::on_host)
+        attention_forward_host(context, rows, queries, keys, score, mask, out, lse);
+    else
+        with_head_width(rows.width, [&](auto width) {
+            launch_attention<width()>(context.exec(), rows, queries.count(), score, mask, out, lse);
+        });
+}
+
+template <class Context, class A, class Exec, class Score, class Mask>
+void attention_backward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
+                        Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A const> out,
+                        Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients, A *bucket_sums) {
+    if constexpr (Context::on_host) {
+        attention_backward_host(context, rows, queries, keys, score, mask, out, g, lse, gradients, bucket_sums);
+    } else {
+        auto const delta = context.template buffer<A>(out.rows * rows.heads);
+        launch_delta(context.exec(), rows.heads, rows.width, out, g, delta.data());
+        PairGradient<A, Score, Mask> const pairs{rows, g, lse, delta.data(), score, mask};
+        with_head_width(rows.width, [&](auto width) {
+            launch_attention_gradients<width()>(context.exec(), pairs, queries.count(), gradients);
+        });
+        if constexpr (Score::parametric) {
+            auto const sums = context.template buffer<A>((rows.q.rows + rows.k.rows) * rows.heads);
+            launch_score_gradients(context.exec(), pairs, queries.count(), sums.data(), bucket_sums);
+        }
+    }
+}
+
+/// Where the gradients of q, k and v go. A tensor without a gradient whose columns are not all among them is zeroed.
+template <class Context, class A, class Exec>
+AttentionGradients<A> attention_gradients(Context &context, Columns<A, Exec> const &q, Columns<A, Exec> const &k,
+                                          Columns<A, Exec> const &v, index_t width) {
+    Columns<A, Exec> const *all[3] = {&q, &k, &v};
+    bool add[3];
+    Rows<A> rows[3];
+    for (int i = 0; i < 3; ++i) {
+        index_t covered = 0;
+        bool first = true;
+        for (int j = 0; j < 3; ++j)
+            if (all[j]->tensor.view().data() == all[i]->tensor.view().data()) {
+                covered += width;
+                first = first && j >= i;
+            }
+        if (first) {
+            auto const target = all[i]->tensor.accumulate();
+            bool const zero = target.fresh && covered != target.rows.cols;
+            if (zero)
+                Kokkos::deep_copy(context.exec(), all[i]->tensor.gradient_view(), A(0));
+            for (int j = i; j < 3; ++j)
+                if (all[j]->tensor.view().data() == all[i]->tensor.view().data())
+                    add[j] = !target.fresh || zero;
+        }
+        rows[i] = all[i]->tensor.gradient().columns(all[i]->first, width);
+    }
+    return {rows[0], rows[1], rows[2], add[0], add[1], add[2]};
+}
+
+template <class A, class Exec>
+void check_attention(Columns<A, Exec> const &columns, char const *name, Segments<Exec> const &segments, index_t width) {
+    check_extent("attention", name, "rows", columns.tensor.rows(), segments.total());
+    check(columns.first >= 0 && columns.first + width <= columns.tensor.cols(), "attention: ", name, " has ",
+          columns.tensor.cols(), " columns, expected at least ", columns.first + width);
+}
+
+} // namespace detail
+
+/// out (Tq, H D) = softmax over keys of score(q, k), times v; for self, cross, causal and recurrent attention.
+///
+/// Online softmax over tiles: memory is O(L), forward and backward. Sequences of q and k correspond by number; nothing
+/// attends across them. A row's result does not depend on the other sequences. Backward: accumulates into q, k, v and
+/// the score's parameters. Dao et al., arXiv 2205.14135.
+/// @param q columns of (Tq, .) @param k, v columns of (Tk, .) @param queries, keys offsets of Tq and Tk
+/// @param heads H @param head_width D @param score, mask functors, see AttentionScore and AttentionMask
+/// @throws Error when extents disagree
+template <class Context, class A, class Score, class Mask, class Exec = typename Context::execution_space>
+Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec> k, Columns<A, Exec> v,
+                          Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width,
+                          Score score, Mask mask) {
+    static_assert(AttentionMask<Mask>, "attention: the mask must offer everything, (place, query, key), key_begin, "
+                                       "key_end, query_begin and query_end");
+    static_assert(AttentionScore<Score, A>, "attention: the score must offer kernel() and parameters(), and its kernel "
+                                            "scale, (place, query, key), workspace, prepare and add_tile");
+    check_extent("attention", "keys", "sequences", keys.count(), queries.count());
+    detail::check_attention(q, "q", queries, heads * head_width);
+    detail::check_attention(k, "k", keys, heads * head_width);
+    detail::check_attention(v, "v", keys, heads * head_width);
+    index_t const width = heads * head_width;
+    auto const out = context.template tensor<A>(queries.total(), width);
+    auto const lse = context.template buffer<A>(queries.total() * heads);
+    detail::AttentionRows<A> const rows{q.value(width), k.value(width), v.value(width), queries.device.data(),
+                                        keys.device.data(), heads, head_width};
+    detail::attention_forward(context, rows, queries, keys, score.kernel(), mask, out.value(), lse.data());
+    if constexpr (Context::training)
+        context.tape().record(
+            [&context, q, k, v, queries, keys, score, mask, out, lse, rows, width] {
+                auto const gradients = detail::attention_gradients(context, q, k, v, width);
+                Buffer<A, Exec> sums;
+                if constexpr (Score::Kernel::parametric) {
+                    sums = context.template buffer<A>(queries.count() * rows.heads * score.kernel().buckets());
+                    Kokkos::deep_copy(context.exec(), sums.view(), A(0));
+                }
+                detail::attention_backward(context, rows, queries, keys, score.kernel(), mask,
+                                           Rows<A const>(out.value()), Rows<A const>(out.gradient()), lse.data(),
+                                           gradients, sums.data());
+                if constexpr (Score::Kernel::parametric)
+                    if (score.trained())
+                        score.accumulate(context.exec(), sums.data(), queries.count());
+            },
+            score.parameters());
+    return out;
+}
+
+} // namespace protlm::inline v0

@@ -1,0 +1,178 @@
+#pragma once
+
+// Attention on hosts: one task a (sequence, head, chunk of queries), online softmax over tiles of keys (Milakov and
+// Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135), products by the micro kernel.
+
+#include <protlm/ops/detail/attention_shape.hpp>
+#include <protlm/ops/detail/host_product.hpp>
+
+#include <vector>
+
+namespace protlm::inline v0::detail {
+
+/// Queries of one task, queries and keys of one tile. Constants: a row's bits must not depend on the batch.
+inline constexpr index_t query_chunk = 384, query_tile = 48, key_tile = 128;
+
+/// Rows [row, row + n) and the columns of one head, times `factor`, to scratch (n, padded width).
+template <class A>
+inline void copy_head(Rows<A const> source, index_t row, index_t n, index_t first, index_t width, A factor, A *to) {
+    index_t const stride = padded<A>(width);
+    for (index_t i = 0; i < n; ++i) {
+        A const *from = source.row(row + i) + first;
+        for (index_t j = 0; j < width; ++j)
+            to[i * stride + j] = from[j] * factor;
+        for (index_t j = width; j < stride; ++j)
+            to[i * stride + j] = A(0);
+    }
+}
+
+/// The transposed of rows [row, row + n) of one head to scratch (width, key_tile), columns from n on zero.
+template <class A>
+inline void transpose_head(Rows<A const> source, index_t row, index_t n, index_t first, index_t width, A *to) {
+    for (index_t d0 = 0; d0 < width; d0 += 16)
+        for (index_t i = 0; i < n; ++i) {
+            A const *from = source.row(row + i) + first;
+            for (index_t d = d0; d < std::min(width, d0 + 16); ++d)
+                to[d * key_tile + i] = from[d];
+        }
+    if (n < key_tile)
+        for (index_t d = 0; d < width; ++d)
+            std::fill(to + d * key_tile + n, to + (d + 1) * key_tile, A(0));
+}
+
+/// Hides what the mask hides and the columns past `keys`; tile (rows, key_tile).
+template <class A, class Mask>
+inline void mask_tile(Mask const &mask, AttentionPlace const &place, index_t q0, index_t rows, index_t k0, index_t keys,
+                      A *tile) {
+    for (index_t i = 0; i < rows; ++i) {
+        if constexpr (!Mask::everything)
+            for (index_t j = 0; j < keys; ++j)
+                if (!mask(place, q0 + i, k0 + j))
+                    tile[i * key_tile + j] = hidden_score<A>;
+        for (index_t j = keys; j < key_tile; ++j)
+            tile[i * key_tile + j] = hidden_score<A>;
+    }
+}
+
+/// Scratch of one forward task, cut from one piece of memory.
+template <class A>
+struct ForwardScratch {
+    A *q, *k_transposed, *v, *tile, *out, *max, *sum, *score;
+    ForwardScratch(A *memory, index_t width) {
+        index_t const p = padded<A>(width);
+        q = memory;
+        k_transposed = q + query_chunk * p;
+        v = k_transposed + key_tile * p;
+        tile = v + key_tile * p;
+        out = tile + query_tile * key_tile;
+        max = out + query_chunk * p;
+        sum = max + query_chunk;
+        score = sum + query_chunk;
+    }
+    static index_t size(index_t width, index_t score) {
+        index_t const p = padded<A>(width);
+        return 2 * (query_chunk + key_tile) * p + query_tile * key_tile + 2 * query_chunk + (score + 63) / 64 * 64;
+    }
+};
+
+/// One row of scores becomes exp(score - max); the sum and the row of results follow the new maximum.
+template <class A>
+inline void online_softmax_row(A *row, A &max_so_far, A &sum_so_far, A *out, index_t width) {
+    Vec<A> m = load(row);
+    for (index_t j = lanes<A>; j < key_tile; j += lanes<A>)
+        m = max<A>(m, load(row + j));
+    A const top = std::max(max_so_far, max_lanes<A>(m));
+    if (top > max_so_far) { // the first tile scales zeros
+        A const shrink = std::exp(max_so_far - top);
+        for (index_t d = 0; d < width; d += lanes<A>)
+            store(out + d, load(out + d) * shrink);
+        sum_so_far *= shrink;
+        max_so_far = top;
+    }
+    Vec<A> sum{};
+    for (index_t j = 0; j < key_tile; j += lanes<A>) {
+        Vec<A> const p = exp(load(row + j) - top);
+        sum += p;
+        store(row + j, p);
+    }
+    sum_so_far += sum_lanes<A>(sum);
+}
+
+/// One task: queries [q0, q0 + n) of one head of one sequence. Writes out (Tq, H D) and lse (Tq, H).
+template <class A, class Score, class Mask>
+void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, index_t q0, index_t n,
+                    Score const &score, Mask const &mask, A *memory, Rows<A> out, A *lse) {
+    ForwardScratch<A> const scratch(memory, rows.width);
+    index_t const width = rows.width, p = padded<A>(width), first = place.head * width;
+    copy_head(rows.q, place.query_row + q0, n, first, width, score.scale(), scratch.q);
+    score.prepare(place, scratch.score);
+    std::fill(scratch.out, scratch.out + n * p, A(0));
+    std::fill(scratch.sum, scratch.sum + n, A(0));
+    std::fill(scratch.max, scratch.max + n, hidden_score<A> * 2);
+    index_t const end = mask.key_end(place, q0 + n - 1);
+    for (index_t k0 = mask.key_begin(place, q0) / key_tile * key_tile; k0 < end; k0 += key_tile) {
+        index_t const keys = std::min(key_tile, place.keys - k0);
+        transpose_head(rows.k, place.key_row + k0, keys, first, width, scratch.k_transposed);
+        copy_head(rows.v, place.key_row + k0, keys, first, width, A(1), scratch.v);
+        for (index_t i0 = 0; i0 < n; i0 += query_tile) {
+            index_t const r = std::min(query_tile, n - i0);
+            if (mask.key_end(place, q0 + i0 + r - 1) <= k0)
+                continue;
+            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r,
+                         key_tile, width, false);
+            score.add_tile(place, scratch.score, q0 + i0, r, k0, keys, scratch.tile, key_tile);
+            if (!Mask::everything || keys < key_tile)
+                mask_tile(mask, place, q0 + i0, r, k0, keys, scratch.tile);
+            for (index_t i = 0; i < r; ++i)
+                online_softmax_row(scratch.tile + i * key_tile, scratch.max[i0 + i], scratch.sum[i0 + i],
+                                   scratch.out + (i0 + i) * p, p);
+            tile_product(LeftRows<A>{scratch.tile, key_tile}, scratch.v, p, scratch.out + i0 * p, p, r, p, keys, true);
+        }
+    }
+    for (index_t i = 0; i < n; ++i) {
+        A const inverse = scratch.sum[i] > A(0) ? A(1) / scratch.sum[i] : A(0);
+        A *to = out.row(place.query_row + q0 + i) + first;
+        for (index_t d = 0; d < width; ++d)
+            to[d] = scratch.out[i * p + d] * inverse;
+        lse[(place.query_row + q0 + i) * place.heads + place.head] = scratch.max[i] + std::log(scratch.sum[i]);
+    }
+}
+
+/// A stretch of queries of one sequence; every head of it is one task.
+struct QueryChunk {
+    index_t sequence, first, count;
+};
+
+/// All chunks of at most `step` queries, those of long sequences first.
+template <class Exec>
+std::vector<QueryChunk> query_chunks(Segments<Exec> const &segments, index_t step) {
+    std::vector<QueryChunk> chunks;
+    for (index_t b : segments.longest_first)
+        for (index_t q = 0; q < segments.length(b); q += step)
+            chunks.push_back({b, q, std::min(step, segments.length(b) - q)});
+    return chunks;
+}
+
+/// out (Tq, H D) = softmax(score) v, lse (Tq, H) = log of the sums of exponentials.
+template <class Context, class Exec, class A, class Score, class Mask>
+void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
+                            Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
+    auto const chunks = query_chunks(queries, query_chunk);
+    index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, rows.heads});
+    index_t const size = ForwardScratch<A>::size(rows.width, score_size);
+    WorkspaceToken<Exec> const token(context.exec());
+    auto const memory = context.template buffer<A>(size * token.size());
+    A *const work = memory.data();
+    QueryChunk const *const chunk = chunks.data();
+    index_t const heads = rows.heads;
+    Kokkos::parallel_for("protlm::attention", dynamic_range(context.exec(), 0, static_cast<index_t>(chunks.size()) * heads),
+                         [=](index_t task) {
+                             auto const thread = token.acquire();
+                             QueryChunk const &c = chunk[task / heads];
+                             attention_task(rows, rows.place(c.sequence, task % heads), c.first, c.count, score, mask,
+                                            work + thread * size, out, lse);
+                             token.release(thread);
+                         });
+}
+
+} // namespace protlm::inline v0::detail

@@ -1,0 +1,167 @@
+#pragma once
+
+// The host's vector registers as a type, by the vector extension of GCC and Clang. Every row-wise host kernel works
+// on these, a row's tail included, so that an element has the same bits wherever it stands.
+
+#include <protlm/core/kokkos.hpp>
+
+#include <cmath>
+#include <cstring>
+
+namespace protlm::inline v0::detail {
+
+#if defined(__CUDACC__)
+// nvcc's front end does not take dependent vector types; host kernels are then plain loops.
+inline constexpr bool has_vectors = false;
+inline constexpr int vector_bytes = 16;
+#elif defined(__AVX512F__)
+inline constexpr bool has_vectors = true;
+inline constexpr int vector_bytes = 64;
+#elif defined(__AVX__)
+inline constexpr bool has_vectors = true;
+inline constexpr int vector_bytes = 32;
+#else
+inline constexpr bool has_vectors = true;
+inline constexpr int vector_bytes = 16;
+#endif
+
+/// Lanes of one register for scalar S.
+template <class S>
+inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(S));
+
+template <class S>
+struct VectorOf {
+#if defined(__CUDACC__)
+    struct type {
+        S lane[lanes<S>];
+    };
+#else
+    typedef S type __attribute__((vector_size(vector_bytes)));
+#endif
+};
+template <class S>
+using Vec = typename VectorOf<S>::type;
+/// Comparison results and bit patterns: integers of the same width.
+template <class S>
+using Int = std::conditional_t<sizeof(S) == 8, std::int64_t, std::int32_t>;
+template <class S>
+using VecInt = typename VectorOf<Int<S>>::type;
+
+template <class S>
+inline Vec<S> load(S const *p) {
+    Vec<S> v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+template <class S>
+inline void store(S *p, Vec<S> v) {
+    std::memcpy(p, &v, sizeof v);
+}
+/// The first n lanes from memory, the others zero.
+template <class S>
+inline Vec<S> load_part(S const *p, index_t n) {
+    Vec<S> v{};
+    std::memcpy(&v, p, sizeof(S) * static_cast<std::size_t>(n));
+    return v;
+}
+template <class S>
+inline void store_part(S *p, Vec<S> v, index_t n) {
+    std::memcpy(p, &v, sizeof(S) * static_cast<std::size_t>(n));
+}
+template <class S>
+inline Vec<S> broadcast(S s) {
+    return Vec<S>{} + s;
+}
+
+/// Sum of all lanes by halves: the same order everywhere.
+template <class S>
+inline S sum_lanes(Vec<S> v) {
+    S lane[lanes<S>];
+    std::memcpy(lane, &v, sizeof v);
+    for (int half = lanes<S> / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+template <class S>
+inline S max_lanes(Vec<S> v) {
+    S lane[lanes<S>];
+    std::memcpy(lane, &v, sizeof v);
+    for (int half = lanes<S> / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i)
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+    return lane[0];
+}
+template <class S>
+inline Vec<S> max(Vec<S> a, Vec<S> b) {
+    return a > b ? a : b;
+}
+
+/// exp, within 2 units in the last place for float; 0 below -87.3, so that masked scores vanish.
+inline Vec<float> exp(Vec<float> x) {
+    auto const low = broadcast(-87.33654f), high = broadcast(88.0f);
+    auto const under = x < low;
+    x = x < high ? x : high;
+    x = x > low ? x : low;
+    auto const magic = broadcast(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
+    auto const t = x * 1.44269504089f + magic;
+    auto const n = t - magic;
+    auto r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    auto p = broadcast(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    VecInt<float> bits, power;
+    std::memcpy(&bits, &t, sizeof t);
+    power = (bits + (127 - 0x4B400000)) << 23;
+    Vec<float> scale;
+    std::memcpy(&scale, &power, sizeof power);
+    auto const y = p * scale;
+    return under ? Vec<float>{} : y;
+}
+inline Vec<double> exp(Vec<double> x) {
+    double lane[lanes<double>];
+    std::memcpy(lane, &x, sizeof x);
+    for (double &v : lane)
+        v = std::exp(v);
+    return load(lane);
+}
+
+/// Phi(x), the normal distribution function, and its density. float: Abramowitz and Stegun 7.1.26, absolute error
+/// below 2e-7; double: the library's erfc.
+template <class S>
+struct Normal {
+    Vec<S> distribution, density;
+};
+inline Normal<float> normal(Vec<float> x) {
+    auto const gauss = exp(x * x * -0.5f);
+    auto const z = (x < 0.0f ? -x : x) * 0.70710678f;
+    auto const t = 1.0f / (1.0f + 0.3275911f * z);
+    auto p = broadcast(1.061405429f);
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    auto const tail = 0.5f * p * t * gauss; // Phi(-|x|)
+    return {x < 0.0f ? tail : 1.0f - tail, gauss * 0.39894228f};
+}
+inline Normal<double> normal(Vec<double> x) {
+    double lane[lanes<double>], density[lanes<double>];
+    std::memcpy(lane, &x, sizeof x);
+    for (int i = 0; i < lanes<double>; ++i) {
+        density[i] = 0.3989422804014327 * std::exp(-0.5 * lane[i] * lane[i]);
+        lane[i] = 0.5 * std::erfc(-lane[i] * 0.70710678118654752);
+    }
+    return {load(lane), load(density)};
+}
+
+template <class S>
+inline Vec<S> tanh(Vec<S> x) {
+    return S(1) - S(2) / (exp(x * S(2)) + S(1));
+}
+
+} // namespace protlm::inline v0::detail
