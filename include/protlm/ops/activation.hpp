@@ -25,7 +25,7 @@ KOKKOS_INLINE_FUNCTION ValueAndSlope<T> activate(Activation activation, T x) {
         return {x > T(0) ? x : T(0), x > T(0) ? T(1) : T(0)};
     case Activation::gelu: {
         T const distribution = T(0.5) * ::erfc(-x * T(0.70710678118654752));
-        return {x * distribution, distribution + x * T(0.3989422804014327) * ::exp(T(-0.5) * x * x)};
+        return {x * distribution, distribution + x * T(0.3989422804014327) * static_cast<T>(::exp(T(-0.5) * x * x))};
     }
     case Activation::gelu_tanh: {
         T const c = T(0.7978845608028654), cubic = T(0.044715);

@@ -45,6 +45,8 @@ auto add(Context &context, Tensor<A, typename Context::execution_space> a,
         });
     if constexpr (Context::training)
         context.tape().record([&context, a, b, y] {
+            if (!y.has_gradient())
+                return; // no loss depends on it
             if (a.needs_gradient()) {
                 auto const da = a.accumulate();
                 if (da.fresh)

@@ -121,6 +121,8 @@ Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec>
     if constexpr (Context::training)
         context.tape().record(
             [&context, q, k, v, queries, keys, score, mask, out, lse, rows, width] {
+                if (!out.has_gradient())
+                    return; // no loss depends on it
                 auto const gradients = detail::attention_gradients(context, q, k, v, width);
                 Buffer<A, Exec> sums;
                 if constexpr (Score::Kernel::parametric) {

@@ -75,6 +75,8 @@ Loss<A, Exec> cross_entropy(Context &context, Tensor<A, Exec> logits, Buffer<std
     Kokkos::deep_copy(context.exec(), loss.sum.view(), static_cast<A>(sum));
     if constexpr (Context::training)
         context.tape().record([&context, logits, labels, lse, total = loss.sum] {
+            if (!total.has_gradient())
+                return; // no loss depends on it
             auto const gradient = logits.accumulate();
             detail::cross_entropy_backward(context.exec(), Rows<A const>(logits.value()), labels.data(), lse.data(),
                                            total.gradient().data, gradient.rows, !gradient.fresh);

@@ -71,7 +71,7 @@ Tensor<A, Exec> dropout(Context &context, Tensor<A, Exec> x, double rate) {
         auto const y = context.template tensor<A>(x.rows(), x.cols());
         detail::apply_dropout(context.exec(), mask, scale, Rows<A const>(x.value()), y.value(), false);
         context.tape().record([&context, x, y, mask, scale] {
-            if (!x.needs_gradient())
+            if (!x.needs_gradient() || !y.has_gradient())
                 return;
             auto const dx = x.accumulate();
             detail::apply_dropout(context.exec(), mask, scale, Rows<A const>(y.gradient()), dx.rows, !dx.fresh);

@@ -70,6 +70,8 @@ auto embedding(Context &context, std::array<Lookup<S, Exec>, n> lookups) {
     if constexpr (Context::training)
         context.tape().record(
             [&context, lookups, y] {
+                if (!y.has_gradient())
+                    return; // no loss depends on it
                 for (auto const &lookup : lookups)
                     if (lookup.table.trained())
                         detail::embedding_backward(context.exec(), lookup.ids.data(), Rows<accumulate_t<S> const>(y.gradient()),

@@ -35,7 +35,7 @@ auto gather_rows(Context &context, Tensor<A, Exec> x, Buffer<index_t, Exec> rows
     detail::gather_forward(context.exec(), rows.data(), Rows<A const>(x.value()), y.value());
     if constexpr (Context::training)
         context.tape().record([&context, x, rows, y] {
-            if (!x.needs_gradient())
+            if (!x.needs_gradient() || !y.has_gradient())
                 return;
             auto const dx = x.accumulate();
             if (dx.fresh)

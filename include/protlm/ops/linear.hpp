@@ -70,6 +70,8 @@ void linear_backward(Context &context, Rows<A const> g, Tensor<A, Exec> const &x
         }
         if (w.trained())
             gradient_product(context, g, Rows<A const>(x.value()), w.gradient(), sums);
+        else if (sums)
+            column_sums_device(context.exec(), g, sums);
     } else {
         if (x.needs_gradient()) {
             auto const dx = x.accumulate();
@@ -116,6 +118,8 @@ auto linear(Context &context, Tensor<accumulate_t<S>, typename Context::executio
         touched.insert(touched.end(), b.ids.begin(), b.ids.end());
         context.tape().record(
             [&context, x, w, b, activation, residual, before, y] {
+                if (!y.has_gradient())
+                    return; // no loss depends on it
                 Rows<A> const g = y.gradient();
                 if (activation != Activation::none) {
                     if constexpr (Context::on_host)

@@ -132,6 +132,8 @@ auto norm(Context &context, char const *name, Tensor<accumulate_t<S>, Exec> x, W
         touched.insert(touched.end(), beta.ids.begin(), beta.ids.end());
         context.tape().record(
             [&context, x, gamma, beta, y, moments] {
+                if (!y.has_gradient())
+                    return; // no loss depends on it
                 norm_backward<centred>(context, x, Rows<A const>(y.gradient()), gamma, beta,
                                        static_cast<A const *>(moments.data()));
             },
