@@ -117,7 +117,8 @@ BOOST_AUTO_TEST_CASE(invalid_letters_are_named_with_their_place) {
 }
 
 BOOST_AUTO_TEST_CASE(masking_keeps_lengths) {
-    check_records(read(">a\nMJK\n>b\n1*T*\n>c\n**M\n", InvalidLetters::mask), {{"a", "MXK"}, {"b", "XXT"}, {"c", "XXM"}});
+    check_records(read(">a\nMJK\n>b\n1*T*\n>c\n**M\n", InvalidLetters::mask),
+                  {{"a", "MXK"}, {"b", "XXT"}, {"c", "XXM"}});
     std::string text = ">a\n";
     for (int byte = 1; byte < 256; ++byte)
         if (std::string("\n\r\t -*").find(static_cast<char>(byte)) == std::string::npos)
@@ -126,7 +127,8 @@ BOOST_AUTO_TEST_CASE(masking_keeps_lengths) {
     auto const few = Vocabulary::from_pieces({"[UNK]", "A"});
     FastaReader reader = FastaReader::from_memory(">a\nALU", few, {InvalidLetters::mask});
     BOOST_TEST((reader.next()->tokens[1]) == 0);
-    check_error([] { FastaReader::from_memory("", Vocabulary::from_pieces({"A"}), {InvalidLetters::mask}); }, "neither X");
+    check_error([] { FastaReader::from_memory("", Vocabulary::from_pieces({"A"}), {InvalidLetters::mask}); },
+                "neither X");
 }
 
 BOOST_AUTO_TEST_CASE(random_texts_equal_a_plain_reader) {

@@ -148,9 +148,11 @@ BOOST_AUTO_TEST_CASE(damaged_and_truncated_compression_is_an_error) {
     std::string const text = ">a\n" + test::random_protein(random, 5000) + "\n";
     std::string const zipped = gzip(text), frame = zstd(text);
     for (std::size_t size = 6; size < zipped.size(); size += 1 + size / 20)
-        check_error([&] { read({folder.write("x", zipped.substr(0, size)).string()}); }, "x: the gzip data end too early");
+        check_error([&] { read({folder.write("x", zipped.substr(0, size)).string()}); },
+                    "x: the gzip data end too early");
     for (std::size_t size = 6; size < frame.size(); size += 1 + size / 20)
-        check_error([&] { read({folder.write("x", frame.substr(0, size)).string()}); }, "x: the zstd data end too early");
+        check_error([&] { read({folder.write("x", frame.substr(0, size)).string()}); },
+                    "x: the zstd data end too early");
     std::string damaged = zipped;
     damaged[damaged.size() - 6] = static_cast<char>(damaged[damaged.size() - 6] ^ 1); // the checksum
     check_error([&] { read({folder.write("x", damaged).string()}); }, "x: damaged gzip data");

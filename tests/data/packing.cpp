@@ -96,8 +96,10 @@ BOOST_AUTO_TEST_CASE(an_epoch_visits_every_protein_once) {
         for (auto const &[sample, sequence] : texts(packer, epoch(packer, 5))) {
             std::string rest = sequence.substr(5); // after [CLS]
             int proteins_here = 0;
-            for (std::size_t end; (end = rest.find("[SEP]")) != std::string::npos; rest.erase(0, end + 5), ++proteins_here)
+            for (std::size_t end; (end = rest.find("[SEP]")) != std::string::npos; rest.erase(0, end + 5)) {
                 seen.insert(rest.substr(0, end));
+                ++proteins_here;
+            }
             BOOST_TEST(rest == "");
             BOOST_TEST(proteins_here == (per_example == 2 && sample < 250 ? 2 : 1));
         }

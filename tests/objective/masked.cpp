@@ -115,7 +115,8 @@ BOOST_AUTO_TEST_CASE(a_sequence_is_masked_the_same_in_any_batch) {
         std::vector<std::size_t> from;
         for (std::size_t b = 60; b-- > 0;)
             if (b % step == 0) {
-                auto const begin = batch.tokens.begin() + batch.offsets[b], end = batch.tokens.begin() + batch.offsets[b + 1];
+                auto const begin = batch.tokens.begin() + batch.offsets[b];
+                auto const end = batch.tokens.begin() + batch.offsets[b + 1];
                 append_sequence(other, vocabulary, std::vector<std::uint8_t>(begin + 1, end - 1), {}, batch.samples[b]);
                 from.push_back(b);
             }

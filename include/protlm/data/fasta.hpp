@@ -230,24 +230,19 @@ inline void FastaReader::read_sequence() {
     while (at_ != window_end_ || refill()) {
         std::span<std::uint8_t> const room = tokens_.room();
         std::size_t const left = static_cast<std::size_t>(window_end_ - at_);
-        std::size_t const count = translate_(table_, at_, at_ + std::min(left, room.size()), room.data());
-        if (count > 0) {
-            if (pending_stops_ > 0) [[unlikely]] {
-                settle_stops(); // moves the end of the buffer: translate this run again behind it
-                continue;
-            }
-            tokens_.grow(count);
-            at_ += count;
-            line_start_ = false;
-        }
-        if (at_ == window_end_ || count == room.size())
+        auto const [in, out] = translate_(table_, at_, at_ + std::min(left, room.size()), room.data());
+        std::size_t const count = static_cast<std::size_t>(out - room.data());
+        if (count > 0 && pending_stops_ > 0) [[unlikely]] {
+            settle_stops(); // moves the end of the buffer: translate this run again behind it
             continue;
-        if (*at_ == '\n') {
-            line_start_ = true;
-            ++at_;
-        } else if (!take_special(*at_)) {
-            break;
         }
+        bool const stopped = static_cast<std::size_t>(in - at_) < std::min(left, room.size());
+        if (in != at_)
+            line_start_ = in[-1] == '\n';
+        tokens_.grow(count);
+        at_ = in;
+        if (stopped && !take_special(*at_))
+            break;
     }
     counts_.stops += pending_stops_;
 }
@@ -269,11 +264,11 @@ inline bool FastaReader::take_special(std::uint8_t byte) {
         settle_stops();
         ++counts_.mapped;
         append(residue_table_[byte]);
-    } else if (byte != '\r' && byte != ' ' && byte != '\t') {
+    } else if (byte != '\n' && byte != '\r' && byte != ' ' && byte != '\t') {
         settle_stops();
         invalid_letter(byte);
     }
-    line_start_ = false;
+    line_start_ = byte == '\n';
     ++at_;
     return true;
 }

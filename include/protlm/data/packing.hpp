@@ -53,8 +53,8 @@ struct BatchPlan {
 /// Makes batches of a part of a store, in the shuffled order of each epoch. Nothing depends on the number of ranks:
 /// `plan` is the same on all of them, and `share` gives each its part.
 ///
-/// An epoch visits every protein once. A step takes examples in the epoch's order while their tokens fit the budget, and
-/// at least one, so a protein longer than the budget is alone in its batch. The last batch of an epoch ends with the
+/// An epoch visits every protein once. A step takes examples in the epoch's order while their tokens fit the budget,
+/// and at least one, so a protein longer than the budget is alone in its batch. The last batch of an epoch ends with the
 /// epoch and may be small.
 class Packer {
   public:
@@ -147,9 +147,9 @@ class Packer {
     PackingOptions options_;
 };
 
-/// Divides a plan into disjoint parts that differ little in tokens: the longest examples are dealt first, each to the part
-/// that has least (longest processing time first; Graham, "Bounds on multiprocessing timing anomalies", 1969). A part is
-/// empty where there are more parts than examples. Every rank finds the same parts.
+/// Divides a plan into disjoint parts that differ little in tokens: the longest examples are dealt first, each to the
+/// part that has least (longest processing time first; Graham, "Bounds on multiprocessing timing anomalies", 1969).
+/// A part is empty where there are more parts than examples. Every rank finds the same parts.
 inline std::vector<BatchPlan> shares(BatchPlan const &plan, int parts) {
     check(parts > 0, "shares: parts is ", parts, ", expected at least 1");
     std::vector<std::size_t> order(plan.examples.size());

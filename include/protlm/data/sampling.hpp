@@ -16,7 +16,7 @@ struct Cursor {
     bool operator==(Cursor const &) const = default;
 };
 
-/// A pseudo-random permutation of 0 ... n-1 in constant memory: position in the epoch -> sample, for billions of samples.
+/// A pseudo-random permutation of 0 ... n-1 in constant memory: position in the epoch -> sample, also for billions.
 /// A Feistel network over the bits of n-1 (Luby and Rackoff, "How to construct pseudorandom permutations",
 /// 1988), with Philox as round function; results outside the range are permuted again (cycle walking; under two tries
 /// on average).

@@ -6,7 +6,9 @@
 #include <protlm/data/vocabulary.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -79,12 +81,14 @@ class TokenStore {
 
   private:
     TokenStore() = default;
-    TokenStore(MappedFile file, std::string name, StoreCheck check_what) : file_(std::move(file)), name_(std::move(name)) {
+    TokenStore(MappedFile file, std::string name, StoreCheck check_what)
+        : file_(std::move(file)), name_(std::move(name)) {
         open(file_.bytes(), check_what);
     }
     void open(std::span<std::byte const> bytes, StoreCheck check_what);
     void check_header() const;
     void verify_section(std::size_t which) const;
+    void verify_tokens() const;
 
     std::uint8_t const *section(std::size_t which) const {
         return reinterpret_cast<std::uint8_t const *>(bytes_.data()) + header_.section[which].offset;
@@ -129,8 +133,8 @@ inline void TokenStore::open(std::span<std::byte const> bytes, StoreCheck check_
 }
 
 inline void TokenStore::check_header() const {
-    check(header_.version == detail::store_version, name_, ": version ", header_.version, " of the token store, expected ",
-          detail::store_version);
+    check(header_.version == detail::store_version, name_, ": version ", header_.version,
+          " of the token store, expected ", detail::store_version);
     check(header_.header_bytes == sizeof(header_) && header_.checksum == detail::header_checksum(header_), name_,
           ": damaged header");
     check(header_.file_bytes == bytes_.size(), name_, ": has ", bytes_.size(), " bytes, expected ", header_.file_bytes,
@@ -164,16 +168,25 @@ inline void TokenStore::verify() const {
         id(i);
     }
     check(entry(0).residue == 0 && entry(size()).residue == residues(), name_, ": the index leaves residues out");
+    verify_tokens();
+}
+
+inline void TokenStore::verify_tokens() const {
     std::array<bool, 256> allowed{};
     for (std::uint8_t const token : vocabulary_.residues)
         allowed[token] = true;
     if (vocabulary_.unknown >= 0 && vocabulary_.unknown < 128)
         allowed[static_cast<std::size_t>(vocabulary_.unknown)] = true;
-    std::array<std::uint64_t, 256> count{};
-    for (std::uint8_t const token : std::span(section(detail::residues_section), residues()))
-        ++count[token];
-    for (std::size_t token = 0; token < 256; ++token)
-        check(allowed[token] || count[token] == 0, name_, ": holds token ", token, ", which is no residue");
+    std::span<std::uint8_t const> const tokens(section(detail::residues_section), residues());
+    std::uint8_t least = 255, most = 0; // most vocabularies number their residues without gaps: then this is enough
+    for (std::uint8_t const token : tokens) {
+        least = std::min(least, token);
+        most = std::max(most, token);
+    }
+    if (least > most || std::all_of(&allowed[least], &allowed[most] + 1, [](bool is) { return is; }))
+        return;
+    for (std::uint8_t const token : tokens)
+        check(allowed[token], name_, ": holds token ", int(token), ", which is no residue");
 }
 
 } // namespace protlm::inline v0

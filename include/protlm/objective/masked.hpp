@@ -18,8 +18,8 @@ struct MaskedBatch {
     std::vector<std::int32_t> labels; ///< (M) the true tokens of these rows
 };
 
-/// Masked language modelling (Devlin et al., "BERT", 2019, section 3.1): every residue is chosen with probability `rate`;
-/// a chosen one becomes [MASK] with probability `mask`, a residue drawn at random with probability `random` (which may
+/// Masked language modelling (Devlin et al., "BERT", 2019, section 3.1): every residue is chosen with probability
+/// `rate`; a chosen one becomes [MASK] with probability `mask`, a residue drawn at random with probability `random` (which may
 /// be the same again), and else stays. Special tokens are never chosen.
 /// Whether and how a residue is corrupted depends on (seed, epoch, sample, position in its sequence) and its vocabulary
 /// only, never on the batch or the rank.
@@ -34,7 +34,7 @@ struct MaskedLanguageModel {
     double mask = 0.8;
     double random = 0.1;
 
-    /// @throws Error when a probability is not in [0, 1], `mask + random` exceeds 1, or the vocabulary has no mask token
+    /// @throws Error when a probability is not in [0, 1], `mask + random` exceeds 1, or there is no mask token
     void validate(Vocabulary const &vocabulary) const {
         check(rate >= 0 && rate <= 1, "MaskedLanguageModel: rate is ", rate, ", expected 0 to 1");
         check(mask >= 0 && random >= 0 && mask + random <= 1 + 1e-9, "MaskedLanguageModel: mask is ", mask,

@@ -92,10 +92,14 @@ class Descriptor {
 };
 
 /// Bytes as they are: pipes and standard input.
-struct PlainStream {
-    Descriptor input;
-    Bytes read() { return input.read(); }
-    std::uint64_t consumed() const { return input.consumed(); }
+class PlainStream {
+  public:
+    explicit PlainStream(Descriptor input) : input_(std::move(input)) {}
+    Bytes read() { return input_.read(); }
+    std::uint64_t consumed() const { return input_.consumed(); }
+
+  private:
+    Descriptor input_;
 };
 
 /// A mapped file (or memory of the caller), handed out in slices that adjoin, each brought into memory in one call.
