@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(empty_datasets_are_datasets) {
     TemporaryFolder const folder;
     auto file = Hdf5File::create(folder / "a.h5");
     for (auto const &shape : std::vector<std::vector<index_t>>{{0}, {0, 4}, {4, 0}}) {
-        auto const name = "d" + std::to_string(shape.size()) + std::to_string(shape.back());
+        auto const name = std::to_string(shape.size()) + '-' + std::to_string(shape.back());
         auto const dataset = file.root().make_dataset(name, DataType::f32, shape, {.chunk_rows = 2, .gzip = 1});
         BOOST_TEST(dataset.rows() == shape.front());
         BOOST_TEST(dataset.read_all<float>().empty());

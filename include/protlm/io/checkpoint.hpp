@@ -115,7 +115,7 @@ inline void verify_checkpoint(std::filesystem::path const &folder, Verify depth 
 inline std::string step_folder_name(index_t step) {
     check(step >= 0, "step_folder_name: step ", step, " is negative");
     std::string const digits = std::to_string(step);
-    return "step-" + std::string(digits.size() < 8 ? 8 - digits.size() : 0, '0') + digits;
+    return std::string("step-").append(digits.size() < 8 ? 8 - digits.size() : 0, '0') + digits;
 }
 
 /// The checkpoints in a run's folder by name, oldest first, with their steps; complete or not.

@@ -37,7 +37,7 @@ class Hdf5Object {
     template <class T>
     T attribute(std::string_view key) const {
         auto const attribute = open_attribute(key);
-        auto const action = "read attribute " + std::string(key);
+        auto const action = std::string("read attribute ").append(key);
         auto const space =
             detail::hdf5_open(name_, action, H5Sclose, [&] { return H5Aget_space(attribute.id()); });
         auto const count = detail::hdf5_call(name_, action, [&] { return H5Sget_simple_extent_npoints(space.id()); });
@@ -78,7 +78,7 @@ class Hdf5Object {
                                  [&] { return H5Aopen(id(), std::string(key).c_str(), H5P_DEFAULT); });
     }
     void write_attribute(std::string_view key, detail::Hdf5Handle const &type, void const *value) const {
-        auto const action = "write attribute " + std::string(key);
+        auto const action = std::string("write attribute ").append(key);
         auto const create = [&] {
             auto const space = detail::hdf5_open(name_, action, H5Sclose, [] { return H5Screate(H5S_SCALAR); });
             return detail::hdf5_open(name_, action, H5Aclose, [&] {

@@ -27,7 +27,7 @@ class Hdf5Group : public Hdf5Object {
     Hdf5Group(detail::Hdf5Handle handle, std::string name) : Hdf5Object(std::move(handle), std::move(name)) {}
 
     bool contains(std::string_view key) const {
-        return detail::hdf5_call(name(), "look up " + std::string(key), [&] {
+        return detail::hdf5_call(name(), std::string("look up ").append(key), [&] {
                    return H5Lexists(id(), std::string(key).c_str(), H5P_DEFAULT);
                }) > 0;
     }

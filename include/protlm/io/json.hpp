@@ -191,7 +191,7 @@ class Fields {
         } else if constexpr (std::is_same_v<T, std::string>) {
             return "a string";
         } else {
-            return "an array, each element " + expected(Range<typename T::value_type>{});
+            return std::string("an array, each element ").append(expected(Range<typename T::value_type>{}));
         }
     }
 
