@@ -1,0 +1,64 @@
+// reference_check DIR...: runs the models on cases of reference values, in double and in float, and prints one line a
+// group with the largest relative error. A DIR is one case, or a folder of cases. Exit code 1 when any group is outside
+// its tolerance or a case cannot be read.
+
+#include <reference/check_bert.hpp>
+
+#include <algorithm>
+
+namespace {
+
+using protlm::test::ReferenceCase;
+using Exec = Kokkos::DefaultExecutionSpace;
+
+/// A case itself, or all cases right below a folder, by name.
+std::vector<std::filesystem::path> find_cases(std::filesystem::path const &path) {
+    namespace fs = std::filesystem;
+    protlm::check(fs::is_directory(path), path.string(), ": no such folder");
+    if (fs::exists(path / "case.json"))
+        return {path};
+    std::vector<fs::path> cases;
+    for (auto const &entry : fs::directory_iterator(path))
+        if (fs::exists(entry.path() / "case.json"))
+            cases.push_back(entry.path());
+    std::sort(cases.begin(), cases.end());
+    protlm::check(!cases.empty(), path.string(), ": has no case.json, nor has any folder in it");
+    return cases;
+}
+
+bool run_case(std::filesystem::path const &folder) {
+    ReferenceCase const reference(folder);
+    auto const architecture = reference.architecture();
+    protlm::check(architecture == "bert", (folder / "case.json").string(), ": architecture: is \"", architecture,
+                  "\", expected \"bert\"");
+    bool const in_double = protlm::test::BertCheck<double, Exec>(reference).run();
+    bool const in_float = protlm::test::BertCheck<float, Exec>(reference).run();
+    return in_double && in_float;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    Kokkos::ScopeGuard const guard(argc, argv);
+    if (argc < 2) {
+        std::fprintf(stderr, "usage: reference_check DIR...\nA DIR holds case.json, config.json, model.safetensors, "
+                             "inputs.safetensors and reference.safetensors, or folders that do.\n");
+        return 2;
+    }
+    bool good = true;
+    for (int i = 1; i < argc; ++i)
+        try {
+            for (auto const &folder : find_cases(argv[i]))
+                try {
+                    good = run_case(folder) && good;
+                } catch (std::exception const &error) {
+                    std::fprintf(stderr, "reference_check: %s: %s\n", folder.c_str(), error.what());
+                    good = false;
+                }
+        } catch (std::exception const &error) {
+            std::fprintf(stderr, "reference_check: %s\n", error.what());
+            good = false;
+        }
+    std::printf("reference_check: %s\n", good ? "all within tolerance" : "FAILED");
+    return good ? 0 : 1;
+}
