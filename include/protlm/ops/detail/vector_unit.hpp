@@ -101,8 +101,8 @@ inline Vec<S> max(Vec<S> a, Vec<S> b) {
 inline Vec<float> exp(Vec<float> x) {
     auto const low = broadcast(-87.33654f), high = broadcast(88.0f);
     auto const under = x < low;
-    x = x < high ? x : high;
-    x = x > low ? x : low;
+    x = x > high ? high : x; // NaN stays
+    x = under ? low : x;
     auto const magic = broadcast(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
     auto const t = x * 1.44269504089f + magic;
     auto const n = t - magic;
