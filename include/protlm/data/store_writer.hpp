@@ -85,6 +85,8 @@ class StoreWriter {
 };
 
 inline void StoreWriter::write(void const *data, std::size_t size) {
+    if (size == 0)
+        return; // an empty protein's span may point nowhere
     checksum_.update(data, size);
     file_.write(data, size);
 }
