@@ -1,7 +1,7 @@
 # Configures, builds and runs a project, as somebody who uses protlm would.
-#   cmake -DSOURCE=folder -DBUILD=folder [-DRUN=program] -P build_project.cmake -- options of the configuration...
+#   cmake -DSOURCE=folder -DBUILD=folder [-DRUN=program [-DPRINTS=regex]] -P build_project.cmake -- options of cmake...
 #         [-- arguments of the program...]
-# Options that end in nothing (-DNAME=) are passed on as they are.
+# Lists among the options travel with | between their elements.
 set(parts_seen 0)
 set(options "")
 set(arguments "")
@@ -15,11 +15,13 @@ foreach(i RANGE ${last})
         list(APPEND arguments "${CMAKE_ARGV${i}}")
     endif()
 endforeach()
-# Lists travel with | between their elements.
 list(TRANSFORM options REPLACE "[|]" "\\\\;")
 
 execute_process(COMMAND "${CMAKE_COMMAND}" -S "${SOURCE}" -B "${BUILD}" ${options} COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND "${CMAKE_COMMAND}" --build "${BUILD}" COMMAND_ERROR_IS_FATAL ANY)
 if(RUN)
-    execute_process(COMMAND "${BUILD}/${RUN}" ${arguments} COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND "${BUILD}/${RUN}" ${arguments} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+    if(PRINTS AND NOT output MATCHES "${PRINTS}")
+        message(FATAL_ERROR "${RUN} does not print ${PRINTS}, but:\n${output}")
+    endif()
 endif()
