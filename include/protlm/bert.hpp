@@ -4,5 +4,7 @@
 
 #include <protlm/core/version.hpp>
 #include <protlm/data/vocabulary.hpp>
+#include <protlm/embed/bert.hpp>
+#include <protlm/embed/embed.hpp>
 #include <protlm/model/bert.hpp>
 #include <protlm/objective/masked.hpp>

@@ -149,6 +149,15 @@ class Bert {
         return run(context, batch, config_.num_hidden_layers, states);
     }
 
+    /// The hidden states (T, C) behind `layer` layers, 0 for the embedding's output; later layers do not run.
+    /// @throws Error when the model has no such layer
+    template <class Context>
+    Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
+        check(layer >= 0 && layer <= config_.num_hidden_layers, "Bert: hidden_state: layer is ", layer,
+              ", expected at least 0 and at most ", config_.num_hidden_layers);
+        return run(context, batch, layer, nullptr);
+    }
+
     /// Logits (R, V) of the masked language model for hidden states (R, C).
     /// @throws Error when the model has no such head
     template <class Context>

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <protlm/core/progress.hpp>
+#include <protlm/core/scalar.hpp>
+#include <protlm/embed/encoder_shape.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace protlm::inline v0 {
+
+/// Memory in bytes that embedding will take, known before it starts.
+struct MemoryForecast {
+    double weights = 0;     ///< of the model
+    double activations = 0; ///< of the largest batch, and scratch
+    double results = 0;     ///< host copies of the largest batch's hidden states, for devices
+    double proteins = 0;    ///< the input: ids and tokens
+
+    double total() const { return weights + activations + results + proteins; }
+    /// "1.68 GB weights + 0.41 GB largest batch + ..."
+    std::string text() const {
+        std::string line = format_amount(total(), "B") + " (weights " + format_amount(weights, "B") +
+                           ", largest batch " + format_amount(activations, "B");
+        if (results > 0)
+            line += ", results on the host " + format_amount(results, "B");
+        return line + ", proteins " + format_amount(proteins, "B") + ")";
+    }
+};
+
+/// Forecast for an encoder with scalar S that runs on Exec in an inference context.
+///
+/// In one layer the most is alive either behind attention (input, queries, keys and values, mixed values, output) or
+/// inside the feed-forward part (input, its normalised sum, the inner values, output). Hosts also repack one weight
+/// matrix at a time and keep tiles for each thread.
+/// @param parameters  of the model  @param tokens  of the largest batch, special tokens included
+/// @param threads  that work at the same time
+template <Scalar S, class Exec>
+MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters, index_t tokens, int threads) {
+    double const a = sizeof(accumulate_t<S>), c = static_cast<double>(shape.width);
+    double const t = static_cast<double>(tokens), f = static_cast<double>(shape.inner);
+    double const heads = static_cast<double>(shape.heads);
+    MemoryForecast forecast;
+    forecast.weights = static_cast<double>(parameters) * sizeof(S);
+    double const rows = t * (std::max(6 * c + heads, 3 * c + f) * a + 3 * sizeof(std::int32_t));
+    double const repacked = std::max(3 * c * c, f * c) * a;
+    double const head_width = c / heads;
+    double const tiles = threads * (1024 * std::max(16.0, head_width) + 8192) * a;
+    double const slack = 1.08; // the pool rounds sizes up
+    forecast.activations = slack * (rows + (is_host_space<Exec> ? repacked + tiles : 0));
+    forecast.results = is_host_space<Exec> ? 0 : t * c * a;
+    return forecast;
+}
+
+/// Bytes of memory that programs can still have on this machine, or infinity where the system does not say.
+inline double available_memory() {
+    std::ifstream file("/proc/meminfo");
+    for (std::string line; std::getline(file, line);)
+        if (line.starts_with("MemAvailable:"))
+            return 1024.0 * std::stod(line.substr(13));
+    return std::numeric_limits<double>::infinity();
+}
+
+} // namespace protlm::inline v0
