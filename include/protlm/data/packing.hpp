@@ -54,8 +54,8 @@ struct BatchPlan {
 /// `plan` is the same on all of them, and `share` gives each its part.
 ///
 /// An epoch visits every protein once. A step takes examples in the epoch's order while their tokens fit the budget,
-/// and at least one, so a protein longer than the budget is alone in its batch. The last batch of an epoch ends with the
-/// epoch and may be small.
+/// and at least one, so a protein longer than the budget is alone in its batch. The last batch of an epoch ends with
+/// the epoch and may be small.
 class Packer {
   public:
     /// @param store  must outlive the packer

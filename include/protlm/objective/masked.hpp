@@ -19,8 +19,8 @@ struct MaskedBatch {
 };
 
 /// Masked language modelling (Devlin et al., "BERT", 2019, section 3.1): every residue is chosen with probability
-/// `rate`; a chosen one becomes [MASK] with probability `mask`, a residue drawn at random with probability `random` (which may
-/// be the same again), and else stays. Special tokens are never chosen.
+/// `rate`; a chosen one becomes [MASK] with probability `mask`, a residue drawn at random with probability `random`
+/// (which may be the same again), and else stays. Special tokens are never chosen.
 /// Whether and how a residue is corrupted depends on (seed, epoch, sample, position in its sequence) and its vocabulary
 /// only, never on the batch or the rank.
 ///
