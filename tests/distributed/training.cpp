@@ -40,7 +40,7 @@ Run run(Bigram<float, Host> &model, X &exchange, int parts, Options const &optio
             micro.push_back(join(data, static_cast<std::size_t>(exchange.rank() + part * exchange.size()),
                                  data.size(), stride));
         auto const loss = [&](auto &c, Batch const &batch) { return model.loss(c, batch); };
-        StepResult const done = step(context, micro, loss, optimizer, exchange, s, 1e-2, {});
+        StepResult const done = step(context, micro, loss, optimizer, exchange, s, 1e-2, [] { return RankNews(); });
         result.losses.push_back(done.loss);
         result.norms.push_back(done.gradient_norm);
         BOOST_TEST(done.tokens == join(data, 0, data.size()).size());
@@ -85,7 +85,8 @@ BOOST_AUTO_TEST_CASE(ranks_without_anything_to_do_take_part) {
         AdamW<float, Host> optimizer(m.parameters(), {});
         GradientStep<float, Host> step(m.parameters(), 1.0);
         Training<Host> context;
-        return step(context, micro, [&](auto &c, Batch const &b) { return m.loss(c, b); }, optimizer, x, 1, 1e-2, {});
+        return step(context, micro, [&](auto &c, Batch const &b) { return m.loss(c, b); }, optimizer, x, 1, 1e-2,
+                    [] { return RankNews(); });
     };
     StepResult const expected = one_step(serial, none, {join(data, 0, 3)});
     // The first rank has all, with an empty micro-batch last; the others have an empty one, or none at all.
@@ -111,9 +112,9 @@ BOOST_AUTO_TEST_CASE(a_signal_on_one_rank_reaches_all) {
     StepResult const done =
         step(context, std::vector<Batch>{join(bigram_sequences(2, 1), 0, 2)},
              [&](auto &c, Batch const &b) { return model.loss(c, b); }, optimizer, exchange, 1, 1e-2,
-             {.signal = last ? 1.0 : 0.0, .elapsed = exchange.rank() == 0 ? 7.0 : 100.0});
-    BOOST_TEST(done.signal == 1.0);
-    BOOST_TEST(done.elapsed == 7.0); // the first rank's clock counts
+             [&] { return RankNews{last, exchange.rank() == 0 ? 7.0 : 100.0}; });
+    BOOST_TEST(done.news.signal);
+    BOOST_TEST(done.news.elapsed == 7.0); // the first rank's clock counts
 }
 
 BOOST_AUTO_TEST_SUITE_END()

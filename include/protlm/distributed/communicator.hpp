@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <exception>
 #include <span>
 #include <string>
 #include <utility>
@@ -52,9 +53,10 @@ class Communicator {
         std::swap(size_, other.size_);
         return *this;
     }
+    /// Freeing is collective, so a rank that unwinds from an error leaves the duplicate: others may never come.
     ~Communicator() {
         int finalized = 1;
-        if (owned_ && MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized)
+        if (owned_ && std::uncaught_exceptions() == 0 && MPI_Finalized(&finalized) == MPI_SUCCESS && !finalized)
             MPI_Comm_free(&communicator_);
     }
 

@@ -38,11 +38,11 @@ struct AdamFactors {
     /// Moves both moments towards the gradient of element `i`.
     template <class V>
     KOKKOS_INLINE_FUNCTION void moments(A const *gradients, A *first, A *second, index_t i, V &m, V &v) const {
-        V const g = load<V>(gradients + i) * gradient_scale;
-        m = load<V>(first + i) * beta1 + g * (A(1) - beta1);
-        v = load<V>(second + i) * beta2 + g * g * (A(1) - beta2);
-        store(first + i, m);
-        store(second + i, v);
+        V const g = load_pack<V>(gradients + i) * gradient_scale;
+        m = load_pack<V>(first + i) * beta1 + g * (A(1) - beta1);
+        v = load_pack<V>(second + i) * beta2 + g * g * (A(1) - beta2);
+        store_pack(first + i, m);
+        store_pack(second + i, v);
     }
     /// The bias-corrected direction.
     template <class V>
@@ -64,10 +64,10 @@ struct AdamWBody {
         V m, v;
         factors.moments(gradients, first, second, i, m, v);
         A const keep = block.decays ? A(1) - factors.learning_rate * factors.weight_decay : A(1);
-        V const w = load<V>(weights + i) * keep - factors.direction(m, v) * factors.learning_rate;
-        store(weights + i, w);
+        V const w = load_pack<V>(weights + i) * keep - factors.direction(m, v) * factors.learning_rate;
+        store_pack(weights + i, w);
         if (rounded)
-            store(rounded + i, w);
+            store_pack(rounded + i, w);
     }
 };
 

@@ -19,6 +19,12 @@ concept LossValue = requires(L loss) {
     { loss.correct } -> std::convertible_to<index_t>;    // of them, those whose best token is the label
 };
 
+/// What ranks tell each other at every step, beside gradients.
+struct RankNews {
+    bool signal = false; ///< summed up: some rank heard a signal
+    double elapsed = 0;  ///< seconds of the run; the first rank's clock counts
+};
+
 /// What one step did, over all ranks.
 struct StepResult {
     double loss = 0;          ///< mean over labelled tokens
@@ -26,8 +32,7 @@ struct StepResult {
     double gradient_norm = 0; ///< of the mean loss, before clipping
     index_t labelled = 0;
     index_t tokens = 0;
-    double signal = 0;  ///< not zero: some rank heard a signal
-    double elapsed = 0; ///< the first rank's
+    RankNews news;
 };
 
 /// The number in a (1, 1) tensor. The host waits for it.
@@ -55,14 +60,15 @@ class GradientStep {
 
     /// @param micro_batches  this rank's; each has `size()` tokens and may be empty
     /// @param loss           `loss(context, micro_batch)`, see LossValue
-    /// @param local          signal and elapsed time of this rank
+    /// @param news           `news()` gives this rank's RankNews; called when its gradients are complete
     /// @throws Error naming `step` and a tensor when loss or gradient are not finite; the weights are unchanged then
-    template <class Context, class MicroBatches, class LossFunction, Optimizer<S, Exec> O, Exchange X>
+    template <class Context, class MicroBatches, class LossFunction, Optimizer<S, Exec> O, Exchange X, class News>
     StepResult operator()(Context &context, MicroBatches const &micro_batches, LossFunction &&loss, O &optimizer,
-                          X &exchange, index_t step, double learning_rate, StepResult local = {}) {
+                          X &exchange, index_t step, double learning_rate, News &&news) {
         static_assert(Context::training, "GradientStep: needs a Training context");
         parameters_->zero_gradients(context.exec());
-        StepResult const mine = accumulate(context, micro_batches, loss, exchange, local);
+        StepResult mine = accumulate(context, micro_batches, loss, exchange);
+        mine.news = news();
         StepResult result = reduce(exchange, mine);
         if (!std::isfinite(result.loss))
             blame(context.exec(), step, result.loss);
@@ -84,8 +90,8 @@ class GradientStep {
 
   private:
     template <class Context, class MicroBatches, class LossFunction, class X>
-    StepResult accumulate(Context &context, MicroBatches const &micro_batches, LossFunction &loss, X &exchange,
-                          StepResult mine) {
+    StepResult accumulate(Context &context, MicroBatches const &micro_batches, LossFunction &loss, X &exchange) {
+        StepResult mine; // sums until reduce() divides
         std::size_t left = micro_batches.size();
         for (auto const &micro_batch : micro_batches) {
             bool const last = --left == 0;
@@ -118,8 +124,8 @@ class GradientStep {
     template <class X>
     StepResult reduce(X &exchange, StepResult const &mine) {
         std::array<double, 6> sums{mine.loss, mine.accuracy, static_cast<double>(mine.labelled),
-                                   static_cast<double>(mine.tokens), mine.signal,
-                                   exchange.rank() == 0 ? mine.elapsed : 0.0};
+                                   static_cast<double>(mine.tokens), mine.news.signal ? 1.0 : 0.0,
+                                   exchange.rank() == 0 ? mine.news.elapsed : 0.0};
         exchange.sum(sums);
         double const labelled = sums[2] > 0 ? sums[2] : 1.0;
         return {.loss = sums[0] / labelled,
@@ -127,8 +133,7 @@ class GradientStep {
                 .gradient_norm = 0,
                 .labelled = static_cast<index_t>(sums[2]),
                 .tokens = static_cast<index_t>(sums[3]),
-                .signal = sums[4],
-                .elapsed = sums[5]};
+                .news = {sums[4] > 0, sums[5]}};
     }
 
     [[noreturn]] void blame(Exec const &exec, index_t step, double loss) {

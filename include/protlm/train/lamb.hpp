@@ -28,7 +28,7 @@ struct LambMoments {
         factors.moments(gradients, first, second, i, m, v);
         if (!block.decays)
             return;
-        V const w = load<V>(weights + i);
+        V const w = load_pack<V>(weights + i);
         V const update = factors.direction(m, v) + w * factors.weight_decay;
         sums[0].add_square(w);
         sums[1].add_square(update);
@@ -46,14 +46,14 @@ struct LambUpdate {
 
     template <class V>
     KOKKOS_INLINE_FUNCTION void operator()(TensorBlock const &block, index_t i, LaneSum<V> *) const {
-        V w = load<V>(weights + i);
-        V update = factors.direction(load<V>(first + i), load<V>(second + i));
+        V w = load_pack<V>(weights + i);
+        V update = factors.direction(load_pack<V>(first + i), load_pack<V>(second + i));
         if (block.decays)
             update = (update + w * factors.weight_decay) * ratio(block.tensor);
         w = w - update * factors.learning_rate;
-        store(weights + i, w);
+        store_pack(weights + i, w);
         if (rounded)
-            store(rounded + i, w);
+            store_pack(rounded + i, w);
     }
     KOKKOS_INLINE_FUNCTION A ratio(std::int32_t tensor) const {
         double const weight = squares[2 * tensor], update = squares[2 * tensor + 1];

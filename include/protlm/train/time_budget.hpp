@@ -32,6 +32,14 @@ class TimeBudget {
         elapsed_ = elapsed;
     }
 
+    /// Goes on where a run stood: its mean speed is the first forecast.
+    void resume(index_t step, double elapsed) {
+        first_step_ = 0;
+        first_elapsed_ = 0;
+        step_ = step;
+        elapsed_ = elapsed;
+    }
+
     /// The forecast of the run's last step; 0 while a time limit is all there is and no speed is known.
     index_t total_steps() const {
         if (seconds_ == 0)

@@ -35,10 +35,10 @@ struct FactorStatistics {
             LaneSum<Pack<A>> packed;
             LaneSum<A> single;
             index_t c = 0;
-            for (; c + lanes<Pack<A>> <= tile.cols; c += lanes<Pack<A>>) {
-                auto const g = load<Pack<A>>(row + c);
+            for (; c + pack_lanes<Pack<A>> <= tile.cols; c += pack_lanes<Pack<A>>) {
+                auto const g = load_pack<Pack<A>>(row + c);
                 packed.add_square(g);
-                for (int k = 0; k < lanes<Pack<A>>; ++k)
+                for (int k = 0; k < pack_lanes<Pack<A>>; ++k)
                     columns[c + k] += static_cast<double>(g[k]) * static_cast<double>(g[k]);
             }
             for (; c < tile.cols; ++c) {
@@ -153,10 +153,10 @@ KOKKOS_INLINE_FUNCTION A factored_row(AdafactorArrays<A> const &arrays, FactorTi
 template <class V, class A>
 KOKKOS_INLINE_FUNCTION V factored_update(AdafactorArrays<A> const &arrays, FactorTile const &tile, index_t r,
                                          index_t c, A row_factor) {
-    V const g = load<V>(arrays.gradients + tile.begin + r * tile.cols + c) * row_factor;
+    V const g = load_pack<V>(arrays.gradients + tile.begin + r * tile.cols + c) * row_factor;
     if (tile.factored)
-        return g * load<V>(arrays.col_factors + tile.col_state + c);
-    return g / square_root<V>(load<V>(arrays.full_squares + tile.row_state + c));
+        return g * load_pack<V>(arrays.col_factors + tile.col_state + c);
+    return g / square_root<V>(load_pack<V>(arrays.full_squares + tile.row_state + c));
 }
 
 /// Statistics of tensors that are not factored, and the sums of squares of every tensor's update and weights.
@@ -171,12 +171,12 @@ struct AdafactorSquares {
     KOKKOS_INLINE_FUNCTION void operator()(FactorTile const &tile, index_t r, index_t c, A factor,
                                            LaneSum<V> *sums) const {
         if (!tile.factored) {
-            V const g = load<V>(arrays.gradients + tile.begin + c) * arrays.gradient_scale;
+            V const g = load_pack<V>(arrays.gradients + tile.begin + c) * arrays.gradient_scale;
             A *state = arrays.full_squares + tile.row_state + c;
-            store(state, V(load<V>(state) * arrays.keep + (g * g + arrays.epsilon1) * (A(1) - arrays.keep)));
+            store_pack(state, V(load_pack<V>(state) * arrays.keep + (g * g + arrays.epsilon1) * (A(1) - arrays.keep)));
         }
         sums[0].add_square(factored_update<V>(arrays, tile, r, c, factor));
-        sums[1].add_square(load<V>(arrays.weights + tile.begin + r * tile.cols + c));
+        sums[1].add_square(load_pack<V>(arrays.weights + tile.begin + r * tile.cols + c));
     }
 };
 
@@ -228,13 +228,13 @@ struct AdafactorUpdate {
         index_t const i = tile.begin + r * tile.cols + c;
         V update = factored_update<V>(arrays, tile, r, c, factor);
         if (arrays.first_moment) {
-            update = load<V>(arrays.first_moment + i) * beta1 + update * (A(1) - beta1);
-            store(arrays.first_moment + i, update);
+            update = load_pack<V>(arrays.first_moment + i) * beta1 + update * (A(1) - beta1);
+            store_pack(arrays.first_moment + i, update);
         }
-        V const w = load<V>(arrays.weights + i) * (tile.decays ? factors[tile.tensor].keep : A(1)) - update;
-        store(arrays.weights + i, w);
+        V const w = load_pack<V>(arrays.weights + i) * (tile.decays ? factors[tile.tensor].keep : A(1)) - update;
+        store_pack(arrays.weights + i, w);
         if (rounded)
-            store(rounded + i, w);
+            store_pack(rounded + i, w);
     }
 };
 

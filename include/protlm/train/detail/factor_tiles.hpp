@@ -104,7 +104,7 @@ void visit_tile_on_host(FactorTile const tile, Body const body, double *results)
     for (index_t r = 0; r < tile.rows; ++r) {
         A const factor = body.row_factor(tile, r);
         index_t c = 0;
-        for (; c + lanes<Pack<A>> <= tile.cols; c += lanes<Pack<A>>)
+        for (; c + pack_lanes<Pack<A>> <= tile.cols; c += pack_lanes<Pack<A>>)
             body(tile, r, c, factor, packed);
         for (; c < tile.cols; ++c)
             body(tile, r, c, factor, single);

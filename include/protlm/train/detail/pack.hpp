@@ -18,21 +18,21 @@ template <class A>
 using Pack = Eigen::Array<A, 16, 1>;
 
 template <class V>
-inline constexpr int lanes = 1;
+inline constexpr int pack_lanes = 1;
 template <class A>
-inline constexpr int lanes<Pack<A>> = 16;
+inline constexpr int pack_lanes<Pack<A>> = 16;
 
 template <class V, class T>
-KOKKOS_INLINE_FUNCTION V load(T const *source) {
-    if constexpr (lanes<V> == 1)
+KOKKOS_INLINE_FUNCTION V load_pack(T const *source) {
+    if constexpr (pack_lanes<V> == 1)
         return static_cast<V>(*source);
     else
         return Eigen::Map<Pack<T> const>(source).template cast<typename V::Scalar>();
 }
 
 template <class V, class T>
-KOKKOS_INLINE_FUNCTION void store(T *destination, V const &value) {
-    if constexpr (lanes<V> == 1)
+KOKKOS_INLINE_FUNCTION void store_pack(T *destination, V const &value) {
+    if constexpr (pack_lanes<V> == 1)
         *destination = static_cast<T>(value);
     else
         Eigen::Map<Pack<T>>{destination} = value.template cast<T>();
@@ -62,7 +62,7 @@ inline void square_roots(double *values) {
 
 template <class V>
 KOKKOS_INLINE_FUNCTION V square_root(V const &value) {
-    if constexpr (lanes<V> == 1) {
+    if constexpr (pack_lanes<V> == 1) {
         using std::sqrt;
         return sqrt(value);
     } else {
@@ -75,12 +75,12 @@ KOKKOS_INLINE_FUNCTION V square_root(V const &value) {
 /// A sum of squares in double, one a lane.
 template <class V>
 struct LaneSum {
-    double lane[lanes<V>] = {};
+    double lane[pack_lanes<V>] = {};
     KOKKOS_INLINE_FUNCTION void add_square(V const &value) {
-        if constexpr (lanes<V> == 1)
+        if constexpr (pack_lanes<V> == 1)
             lane[0] += static_cast<double>(value) * static_cast<double>(value);
         else
-            for (int k = 0; k < lanes<V>; ++k)
+            for (int k = 0; k < pack_lanes<V>; ++k)
                 lane[k] += static_cast<double>(value[k]) * static_cast<double>(value[k]);
     }
     KOKKOS_INLINE_FUNCTION double total() const {

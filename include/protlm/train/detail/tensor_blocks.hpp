@@ -56,7 +56,7 @@ void visit_block_on_host(TensorBlock const block, Body const body, double *resul
     LaneSum<A> single[count + 1];
     index_t i = block.begin;
     index_t const end = block.begin + block.size;
-    for (; i + lanes<Pack<A>> <= end; i += lanes<Pack<A>>)
+    for (; i + pack_lanes<Pack<A>> <= end; i += pack_lanes<Pack<A>>)
         body(block, i, packed);
     for (; i < end; ++i)
         body(block, i, single);
@@ -123,7 +123,7 @@ struct SquareBody {
     T const *values;
     template <class V>
     KOKKOS_INLINE_FUNCTION void operator()(TensorBlock const &, index_t i, LaneSum<V> *sums) const {
-        sums[0].add_square(load<V>(values + i));
+        sums[0].add_square(load_pack<V>(values + i));
     }
 };
 
