@@ -28,7 +28,8 @@ class MappedFile {
     /// @throws Error naming the path and the system's reason
     explicit MappedFile(std::filesystem::path const &path) : path_(path) {
         int const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        check(file >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+        int const open_reason = errno;
+        check(file >= 0, path.string(), ": cannot open: ", std::strerror(open_reason));
         struct stat status {};
         bool const regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
         size_ = regular ? static_cast<std::size_t>(status.st_size) : 0;
@@ -69,9 +70,10 @@ class MappedFile {
 /// @throws Error naming the folder and the system's reason
 inline void sync_folder(std::filesystem::path const &folder) {
     int const file = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    check(file >= 0, folder.string(), ": cannot open folder: ", std::strerror(errno));
+    int reason = errno;
+    check(file >= 0, folder.string(), ": cannot open folder: ", std::strerror(reason));
     int const result = ::fsync(file);
-    int const reason = errno;
+    reason = errno;
     ::close(file);
     // Some network file systems cannot sync a folder and say EINVAL; the rename itself still holds.
     check(result == 0 || reason == EINVAL, folder.string(), ": cannot sync folder: ", std::strerror(reason));
@@ -84,7 +86,8 @@ class AtomicFile {
     /// @throws Error when `path` with ".partial" appended cannot be created
     explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), partial_(path_.string() + ".partial") {
         stream_ = std::fopen(partial_.c_str(), "wbe");
-        check(stream_, partial_.string(), ": cannot create: ", std::strerror(errno));
+        int const reason = errno;
+        check(stream_, partial_.string(), ": cannot create: ", std::strerror(reason));
     }
     AtomicFile(AtomicFile const &) = delete;
     AtomicFile &operator=(AtomicFile const &) = delete;
@@ -97,8 +100,10 @@ class AtomicFile {
 
     /// Appends `size` bytes. @throws Error, for example when the disk is full
     void write(void const *data, std::size_t size) {
-        check(std::fwrite(data, 1, size, stream_) == size, partial_.string(), ": cannot write ", size,
-              " bytes: ", std::strerror(errno));
+        bool const complete = std::fwrite(data, 1, size, stream_) == size;
+        int const reason = errno; // before the message's own calls change it
+        if (!complete)
+            fail(partial_.string(), ": cannot write ", size, " bytes: ", std::strerror(reason));
         written_ += size;
     }
     void write(std::string_view text) { write(text.data(), text.size()); }
@@ -106,9 +111,10 @@ class AtomicFile {
     /// Overwrites bytes at `offset` that were written before (headers whose values are known last).
     void rewrite(std::size_t offset, void const *data, std::size_t size) {
         check(offset + size <= written_, partial_.string(), ": rewrite past the end");
-        check(std::fseek(stream_, static_cast<long>(offset), SEEK_SET) == 0 &&
-                  std::fwrite(data, 1, size, stream_) == size && std::fseek(stream_, 0, SEEK_END) == 0,
-              partial_.string(), ": cannot write: ", std::strerror(errno));
+        bool const complete = std::fseek(stream_, static_cast<long>(offset), SEEK_SET) == 0 &&
+                              std::fwrite(data, 1, size, stream_) == size && std::fseek(stream_, 0, SEEK_END) == 0;
+        int const reason = errno;
+        check(complete, partial_.string(), ": cannot write: ", std::strerror(reason));
     }
     std::size_t written() const { return written_; }
 
@@ -120,7 +126,11 @@ class AtomicFile {
         if (!flushed || !closed)
             std::remove(partial_.c_str());
         check(flushed && closed, partial_.string(), ": cannot sync: ", std::strerror(reason));
-        std::filesystem::rename(partial_, path_);
+        std::error_code error;
+        std::filesystem::rename(partial_, path_, error);
+        if (error)
+            std::remove(partial_.c_str());
+        check(!error, path_.string(), ": cannot rename ", partial_.string(), ": ", error.message());
         sync_folder(path_.parent_path());
     }
 
