@@ -61,8 +61,14 @@ class Embedder {
     EmbedOptions const &options() const { return options_; } ///< with the layer that "last" stands for
     Vocabulary const &vocabulary() const { return vocabulary_; }
     Context &context() { return context_; }
+    Context const &context() const { return context_; }
     /// Special tokens around each protein.
     index_t special() const { return special_tokens(vocabulary_, 1); }
+
+    /// The proteins that `rank` of `ranks` processes embeds, ascending: see share_proteins.
+    std::vector<index_t> share(Proteins const &proteins, index_t rank, index_t ranks) const {
+        return share_proteins(proteins.lengths(), shape_, special(), rank, ranks);
+    }
 
     /// Embeds the proteins `members` of `proteins` and calls `sink(Embedding)` once for each, long ones first.
     /// @throws Error naming a protein that is longer than the model's positions; before anything is computed
@@ -100,7 +106,8 @@ class Embedder {
         value_type const *const vectors = on_host(pooled, host_vectors_);
         value_type const *const states = options_.per_residue ? on_host(hidden, host_states_) : nullptr;
         for (std::size_t b = 0; b < members.size(); ++b) {
-            Embedding result{members[b], {vectors + static_cast<index_t>(b) * width, static_cast<std::size_t>(width)}, {}};
+            auto const first = static_cast<index_t>(b) * width;
+            Embedding result{members[b], {vectors + first, static_cast<std::size_t>(width)}, {}};
             if (states)
                 result.residues = {states + (batch.offsets[b] + before) * width,
                                    static_cast<std::size_t>(proteins.length(members[b]) * width)};

@@ -2,7 +2,7 @@
 
 #include <protlm/core/progress.hpp>
 #include <protlm/core/scalar.hpp>
-#include <protlm/embed/encoder_shape.hpp>
+#include <protlm/embed/embedder.hpp>
 
 #include <algorithm>
 #include <fstream>
@@ -50,6 +50,20 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
     double const slack = 1.08; // the pool rounds sizes up
     forecast.activations = slack * (rows + (is_host_space<Exec> ? repacked + tiles : 0));
     forecast.results = is_host_space<Exec> ? 0 : t * c * a;
+    return forecast;
+}
+
+/// Forecast for embedding `proteins`, by this process alone or as one of several. @param parameters  of the model
+template <class Model>
+MemoryForecast forecast_embedding(Embedder<Model> const &embedder, Proteins const &proteins, index_t parameters) {
+    using Exec = typename Model::execution_space;
+    index_t const special = embedder.special();
+    index_t const all = proteins.residues() + proteins.size() * special;
+    index_t const largest = std::max(embedder.options().token_budget, proteins.longest() + special);
+    auto forecast = forecast_embedding<typename Model::scalar_type, Exec>(
+        embedder.shape(), parameters, std::min(largest, all), concurrency(embedder.context().exec()));
+    double const names = 128.0; // id, its entry, length and offset
+    forecast.proteins = static_cast<double>(proteins.residues()) + names * static_cast<double>(proteins.size());
     return forecast;
 }
 

@@ -27,7 +27,8 @@ inline std::vector<index_t> longest_first(std::span<index_t const> lengths, std:
 /// The proteins that `rank` of `ranks` embeds, so that all ranks end together: the costliest first, each to the rank
 /// that has least to do (Graham, SIAM J. Appl. Math. 17, 1969). Every rank finds the same plan without talking.
 /// @param lengths (P) residues  @param special  tokens around each protein
-/// @returns numbers of proteins, ascending; every protein is one rank's  @throws Error when `rank` is not one of `ranks`
+/// @returns numbers of proteins, ascending; every protein is one rank's
+/// @throws Error when `rank` is not one of `ranks`
 inline std::vector<index_t> share_proteins(std::span<index_t const> lengths, EncoderShape const &shape, index_t special,
                                            index_t rank, index_t ranks) {
     check(ranks >= 1 && rank >= 0 && rank < ranks, "share_proteins: rank ", rank, " of ", ranks);

@@ -27,6 +27,13 @@ class Proteins {
     index_t size() const { return static_cast<index_t>(ids_.size()); } ///< P
     /// Residues of all proteins.
     index_t residues() const { return static_cast<index_t>(tokens_.size()); }
+    /// Residues of the proteins `members`.
+    index_t residues(std::span<index_t const> members) const {
+        index_t sum = 0;
+        for (index_t const i : members)
+            sum += length(i);
+        return sum;
+    }
     std::vector<std::string> const &ids() const { return ids_; }         ///< (P)
     std::vector<index_t> const &lengths() const { return lengths_; }     ///< (P) residues
     std::string const &id(index_t i) const { return ids_[static_cast<std::size_t>(i)]; }

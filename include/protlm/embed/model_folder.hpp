@@ -1,0 +1,50 @@
+#pragma once
+
+#include <protlm/data/vocabulary.hpp>
+#include <protlm/io/checkpoint.hpp>
+#include <protlm/io/checkpoint_folder.hpp>
+#include <protlm/io/sha256.hpp>
+
+#include <filesystem>
+#include <string>
+
+namespace protlm::inline v0 {
+
+/// The folder with a model's config.json: `path` itself, or the newest undamaged checkpoint of the run in `path`.
+/// @throws Error when there is neither
+inline std::filesystem::path find_model(std::filesystem::path const &path) {
+    std::error_code ignored;
+    if (std::filesystem::exists(path / "config.json", ignored))
+        return path;
+    check(std::filesystem::is_directory(path, ignored), path.string(), ": no such folder");
+    auto const latest = latest_checkpoint(path);
+    check(!latest.folder.empty(), path.string(), ": holds neither config.json nor a checkpoint step-XXXXXXXX of a run");
+    return latest.folder;
+}
+
+/// The vocabulary in a model's folder: vocab.txt, or ProtBert's where there is none and the model has its 30 tokens.
+/// @throws Error when there is none, or it has more pieces than the model has tokens
+inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, index_t vocab_size) {
+    auto const file = folder / "vocab.txt";
+    std::error_code ignored;
+    if (!std::filesystem::exists(file, ignored)) {
+        auto const protbert = Vocabulary::protbert();
+        check(vocab_size == protbert.size(), file.string(), ": is missing, and a model of ", vocab_size,
+              " tokens does not have ProtBert's vocabulary");
+        return protbert;
+    }
+    auto const vocabulary = read_vocabulary_text(file);
+    check(vocabulary.size() <= vocab_size, file.string(), ": has ", vocabulary.size(),
+          " pieces, but the model's vocab_size is ", vocab_size);
+    return vocabulary;
+}
+
+/// SHA-256 of a model's weights: of its one file, or of its shards one after the other in the order of their names.
+inline std::string model_sha256(CheckpointFolder const &checkpoint) {
+    Sha256 hash;
+    for (auto const &file : checkpoint.files())
+        hash.update(MappedFile(file.name()).bytes());
+    return hash.hex();
+}
+
+} // namespace protlm::inline v0
