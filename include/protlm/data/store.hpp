@@ -94,7 +94,7 @@ class TokenStore {
         return reinterpret_cast<std::uint8_t const *>(bytes_.data()) + header_.section[which].offset;
     }
     detail::StoreIndexEntry entry(std::uint64_t i) const {
-        return detail::load<detail::StoreIndexEntry>(section(detail::index_section) +
+        return detail::read_as<detail::StoreIndexEntry>(section(detail::index_section) +
                                                      i * sizeof(detail::StoreIndexEntry));
     }
     std::pair<std::uint64_t, std::uint64_t> bounds(std::uint64_t i, std::uint64_t detail::StoreIndexEntry::*what,
@@ -117,7 +117,7 @@ inline void TokenStore::open(std::span<std::byte const> bytes, StoreCheck check_
     check(bytes.size() >= sizeof(header_) + detail::store_end_mark.size() &&
               std::memcmp(bytes.data(), detail::store_magic.data(), detail::store_magic.size()) == 0,
           name_, ": not a protlm token store, or one that was never completed");
-    header_ = detail::load<detail::StoreHeader>(bytes.data());
+    header_ = detail::read_as<detail::StoreHeader>(bytes.data());
     check_header();
     verify_section(detail::vocabulary_section);
     vocabulary_ = parse_vocabulary({reinterpret_cast<char const *>(section(detail::vocabulary_section)),

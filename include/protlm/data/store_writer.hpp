@@ -143,7 +143,7 @@ inline void StoreWriter::write_index() {
         side->lengths.read_back([&](char const *data, std::size_t size) {
             for (std::size_t at = 0; at < size; at += sizeof(entry)) {
                 write(&entry, sizeof(entry));
-                auto const length = detail::load<detail::StoreIndexEntry>(data + at);
+                auto const length = detail::read_as<detail::StoreIndexEntry>(data + at);
                 entry.residue += length.residue;
                 entry.id += length.id;
             }

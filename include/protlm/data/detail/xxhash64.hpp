@@ -11,7 +11,7 @@ namespace protlm::inline v0::detail {
 
 /// Reads an unsigned little-endian number from anywhere in memory.
 template <class T>
-T load(void const *from) {
+T read_as(void const *from) {
     static_assert(std::endian::native == std::endian::little, "load: protlm's files need a little-endian machine");
     T value;
     std::memcpy(&value, from, sizeof(T));
@@ -57,9 +57,9 @@ class Xxh64 {
         hash += total_;
         unsigned char const *from = hold_.data(), *const end = from + held_;
         for (; end - from >= 8; from += 8)
-            hash = std::rotl(hash ^ round(0, load<std::uint64_t>(from)), 27) * p1 + p4;
+            hash = std::rotl(hash ^ round(0, read_as<std::uint64_t>(from)), 27) * p1 + p4;
         for (; end - from >= 4; from += 4)
-            hash = std::rotl(hash ^ (load<std::uint32_t>(from) * p1), 23) * p2 + p3;
+            hash = std::rotl(hash ^ (read_as<std::uint32_t>(from) * p1), 23) * p2 + p3;
         for (; from < end; ++from)
             hash = std::rotl(hash ^ (*from * p5), 11) * p1;
         hash = (hash ^ (hash >> 33)) * p2;
@@ -77,7 +77,7 @@ class Xxh64 {
     }
     void consume(unsigned char const *from) {
         for (std::size_t i = 0; i < 4; ++i)
-            lane_[i] = round(lane_[i], load<std::uint64_t>(from + 8 * i));
+            lane_[i] = round(lane_[i], read_as<std::uint64_t>(from + 8 * i));
     }
     std::uint64_t seed_;
     std::array<std::uint64_t, 4> lane_;
