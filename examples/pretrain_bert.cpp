@@ -92,12 +92,11 @@ void pretrain(Options const &options, MakeExchange make_exchange) {
     model.set_recompute(options.training.recompute);
     auto exchange = make_exchange(model.parameters());
 
-    protlm::PackedTokens<Exec> packed; // the backward reads it after the loss has been returned
     auto const loss = [&](auto &context, protlm::Batch const &batch, std::uint64_t mask_seed) {
         auto const masked = options.objective.apply(batch, vocabulary, mask_seed);
         if (masked.rows.empty())
             return protlm::Loss<protlm::accumulate_t<S>, Exec>();
-        packed = protlm::make_packed(context, {masked.tokens, batch.token_types, batch.offsets});
+        auto const packed = protlm::make_packed(context, {masked.tokens, batch.token_types, batch.offsets});
         return model.masked_loss(context, packed, context.template upload<protlm::index_t>(masked.rows),
                                  context.template upload<std::int32_t>(masked.labels));
     };

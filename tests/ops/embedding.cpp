@@ -19,14 +19,9 @@ auto embed(std::vector<Ids> ids) {
         using Weight = std::decay_t<decltype(o.weight(0))>;
         using Context = std::decay_t<decltype(context)>;
         using Exec = typename Context::execution_space;
-        // the op borrows its ids; the tape of the training context keeps them through a shared copy
-        auto const keep = std::make_shared<std::vector<Buffer<std::int32_t, Exec>>>();
-        for (Ids const &list : ids)
-            keep->push_back(context.template upload<std::int32_t>(list));
-        if constexpr (Context::training)
-            context.tape().record([keep] {});
         auto const lookup = [&](std::size_t i) {
-            return Lookup<typename Weight::scalar_type, Exec>{(*keep)[i].view(), o.weight(i)};
+            return Lookup<typename Weight::scalar_type, Exec>{context.template upload<std::int32_t>(ids[i]),
+                                                              o.weight(i)};
         };
         if (ids.size() == 1)
             return embedding(context, std::array{lookup(0)});
@@ -98,9 +93,9 @@ BOOST_AUTO_TEST_CASE(errors_name_the_argument_and_both_extents) {
     auto const is = [](std::string text) {
         return [text](Error const &error) { return error.what() == text; };
     };
-    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three.view(), o.weight(0)}, L{two.view(), o.weight(0)}}),
+    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{two, o.weight(0)}}),
                           Error, is("embedding: ids has 2 entries, expected 3"));
-    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three.view(), o.weight(0)}, L{three.view(), o.weight(1)}}),
+    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{three, o.weight(1)}}),
                           Error, is("embedding: table has 2 columns, expected 3"));
 }
 

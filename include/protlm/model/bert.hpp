@@ -229,9 +229,9 @@ class Bert {
         check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
               "Bert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
               ", but training supports 0 only, as ProtBert was trained; hidden_dropout_prob may be set");
-        std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens.view(), parameters_.weight(ids_.word)},
-                                                      {batch.types.view(), parameters_.weight(ids_.token_type)},
-                                                      {batch.positions.view(), parameters_.weight(ids_.position)}}};
+        std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens, parameters_.weight(ids_.word)},
+                                                      {batch.types, parameters_.weight(ids_.token_type)},
+                                                      {batch.positions, parameters_.weight(ids_.position)}}};
         LayerNorm<S, Exec> const norm(parameters_, ids_.embedding_norm, config_.layer_norm_eps);
         auto x = dropout(context, norm(context, embedding<Context, S>(context, lookups)), config_.hidden_dropout_prob);
         if (states)

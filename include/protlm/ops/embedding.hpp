@@ -11,8 +11,8 @@ namespace protlm::inline v0 {
 /// One table and the row of it that each token takes.
 template <Scalar S, class Exec>
 struct Lookup {
-    VectorView<std::int32_t const, Exec> ids; // (T), each in [0, rows of table)
-    Weight<S, Exec> table;                    // (rows, C)
+    Buffer<std::int32_t, Exec> ids; // (T), each in [0, rows of table); the tape keeps them
+    Weight<S, Exec> table;          // (rows, C)
 };
 
 namespace detail {
@@ -58,11 +58,11 @@ template <class Context, Scalar S, std::size_t n, class Exec = typename Context:
 auto embedding(Context &context, std::array<Lookup<S, Exec>, n> lookups) {
     using A = accumulate_t<S>;
     static_assert(n > 0, "embedding: needs at least one table");
-    auto const tokens = static_cast<index_t>(lookups[0].ids.extent(0));
+    auto const tokens = lookups[0].ids.size();
     auto const y = context.template tensor<A>(tokens, lookups[0].table.cols());
     std::vector<ParameterId> touched;
     for (std::size_t i = 0; i < n; ++i) {
-        check_extent("embedding", "ids", "entries", lookups[i].ids.extent(0), tokens);
+        check_extent("embedding", "ids", "entries", lookups[i].ids.size(), tokens);
         check_extent("embedding", "table", "columns", lookups[i].table.cols(), y.cols());
         detail::embedding_forward(context.exec(), lookups[i].ids.data(), lookups[i].table.value(), y.value(), i > 0);
         touched.insert(touched.end(), lookups[i].table.ids.begin(), lookups[i].table.ids.end());
