@@ -9,6 +9,7 @@
 #include <protlm/ops/detail/attention_host_backward.hpp>
 
 #include <cmath>
+#include <cstdlib>
 
 namespace protlm::inline v0 {
 
@@ -54,7 +55,8 @@ void attention_backward(Context &context, AttentionRows<A> const &rows, Segments
     }
 }
 
-/// Where the gradients of q, k and v go. A tensor without a gradient whose columns are not all among them is zeroed.
+/// Where the gradients of q, k and v go. A tensor without a gradient is zeroed when its columns are not all among them,
+/// or when two of them share columns.
 template <class Context, class A, class Exec>
 AttentionGradients<A> attention_gradients(Context &context, Columns<A, Exec> const &q, Columns<A, Exec> const &k,
                                           Columns<A, Exec> const &v, index_t width) {
@@ -63,15 +65,18 @@ AttentionGradients<A> attention_gradients(Context &context, Columns<A, Exec> con
     Rows<A> rows[3];
     for (int i = 0; i < 3; ++i) {
         index_t covered = 0;
-        bool first = true;
+        bool first = true, shared = false;
         for (int j = 0; j < 3; ++j)
             if (all[j]->tensor.view().data() == all[i]->tensor.view().data()) {
                 covered += width;
                 first = first && j >= i;
+                for (int l = 0; l < j; ++l)
+                    shared = shared || (all[l]->tensor.view().data() == all[i]->tensor.view().data() &&
+                                        std::abs(all[l]->first - all[j]->first) < width);
             }
         if (first) {
             auto const target = all[i]->tensor.accumulate();
-            bool const zero = target.fresh && covered != target.rows.cols;
+            bool const zero = target.fresh && (shared || covered != target.rows.cols);
             if (zero)
                 Kokkos::deep_copy(context.exec(), all[i]->tensor.gradient_view(), A(0));
             for (int j = i; j < 3; ++j)

@@ -93,7 +93,10 @@ struct BucketBiasKernel {
     }
 
     /// One bias for each key - query from -(queries - 1) to keys - 1.
-    KOKKOS_FUNCTION index_t workspace(AttentionPlace const &place) const { return place.queries + place.keys - 1; }
+    KOKKOS_FUNCTION index_t workspace(AttentionPlace const &place) const {
+        index_t const rows = place.queries + place.keys;
+        return rows > 0 ? rows - 1 : 0;
+    }
     void prepare(AttentionPlace const &place, A *biases) const {
         for (index_t i = 0; i < workspace(place); ++i)
             biases[i] = (*this)(place, place.queries - 1, i);

@@ -66,7 +66,7 @@ KOKKOS_FUNCTION void attention_query(AttentionRows<A> const &rows, AttentionPlac
                 sum[d] = sum[d] * shrink + p * v[d];
     }
     store_head(sum, rows.width, total > A(0) ? A(1) / total : A(0), out.row(t) + first, false);
-    lse[t * place.heads + place.head] = top + ::log(total);
+    lse[t * place.heads + place.head] = total > A(0) ? top + ::log(total) : A(0);
 }
 
 /// Everything that recomputes the probability of a pair and the gradient of its score.

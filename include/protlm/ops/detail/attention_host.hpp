@@ -130,11 +130,13 @@ void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, i
         }
     }
     for (index_t i = 0; i < n; ++i) {
-        A const inverse = scratch.sum[i] > A(0) ? A(1) / scratch.sum[i] : A(0);
+        bool const seen = scratch.max[i] > hidden_score<A>; // else the sum is one of hidden pairs, or of none
+        A const inverse = seen ? A(1) / scratch.sum[i] : A(0);
         A *to = out.row(place.query_row + q0 + i) + first;
         for (index_t d = 0; d < width; ++d)
             to[d] = scratch.out[i * p + d] * inverse;
-        lse[(place.query_row + q0 + i) * place.heads + place.head] = scratch.max[i] + std::log(scratch.sum[i]);
+        lse[(place.query_row + q0 + i) * place.heads + place.head] =
+            seen ? scratch.max[i] + std::log(scratch.sum[i]) : A(0);
     }
 }
 
