@@ -18,7 +18,7 @@ enum class LongProteins {
 
 /// How proteins are read for embedding.
 struct ReadOptions {
-    FastaOptions fasta;
+    FastaOptions fasta{};
     index_t max_length = 0; ///< residues; 0: no limit
     LongProteins on_long = LongProteins::error;
     bool whole_header = true; ///< ids are whole header lines as given; else up to their first white space
