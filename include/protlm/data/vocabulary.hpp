@@ -40,7 +40,7 @@ struct Vocabulary {
 
     std::int32_t size() const { return static_cast<std::int32_t>(pieces.size()); }
 
-    /// True for every token that is no residue letter: [PAD], [CLS], <extra_id_0> and the like, and ids out of range.
+    /// True for every token that is no residue letter: [PAD], [CLS], `<extra_id_0>` and the like, and ids out of range.
     bool is_special(std::int32_t id) const { return id < 0 || id >= size() || letter(id) == '\0'; }
 
     /// The residue letter of a token; '\0' for a special token.

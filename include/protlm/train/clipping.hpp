@@ -24,7 +24,7 @@ class TensorSquares {
           host_(Kokkos::create_mirror_view(squares_)) {}
 
     /// Reads `values` (extent, in the memory of `Exec`) once; the host waits for the result.
-    /// @param A  what 16-bit values are converted to
+    /// @tparam A  what 16-bit values are converted to
     template <class A, class T>
     void compute(Exec const &exec, T const *values) {
         detail::for_blocks<A, 1, kernels>("protlm::tensor_squares", exec, blocks_, detail::SquareBody<A, T>{values},
