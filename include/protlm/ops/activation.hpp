@@ -42,7 +42,6 @@ KOKKOS_INLINE_FUNCTION ValueAndSlope<T> activate(Activation activation, T x) {
     }
 }
 
-#if !defined(__CUDACC__)
 /// f(x) of one register.
 template <Activation activation, class S>
 inline Vec<S> activate_vector(Vec<S> x) {
@@ -77,7 +76,6 @@ inline Vec<S> slope_vector(Vec<S> x) {
         return broadcast(S(1));
     }
 }
-#endif
 
 /// Calls f with the activation as a compile-time constant.
 template <class F>

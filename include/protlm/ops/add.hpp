@@ -32,8 +32,8 @@ void pass_gradient(Context &context, T const &y, T const &x) {
 /// y (T, C) = a + b: the residual connection.
 /// Backward: accumulates into a and b. @throws Error when extents disagree
 template <class Context, class A>
-auto add(Context &context, Tensor<A, typename Context::execution_space> a,
-         Tensor<A, typename Context::execution_space> b) {
+Tensor<A, typename Context::execution_space> add(Context &context, Tensor<A, typename Context::execution_space> a,
+                                                 Tensor<A, typename Context::execution_space> b) {
     check_extent("add", "b", "rows", b.rows(), a.rows());
     check_extent("add", "b", "columns", b.cols(), a.cols());
     auto y = context.template tensor<A>(a.rows(), a.cols());

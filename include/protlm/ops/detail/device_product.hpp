@@ -30,7 +30,7 @@ void plain_product(Exec const &exec, Transpose transpose, Rows<A const> a, Rows<
 
 /// A copy of `source` rounded to S, as 16-bit products need both sides alike.
 template <class S, class Context, class T>
-auto rounded(Context &context, Rows<T const> source) {
+Buffer<S, typename Context::execution_space> rounded(Context &context, Rows<T const> source) {
     auto copy = context.template buffer<S>(source.rows * source.cols);
     Rows<S> const target{copy.data(), source.rows, source.cols, source.cols};
     Kokkos::parallel_for(

@@ -10,18 +10,11 @@
 
 namespace protlm::inline v0::detail {
 
-#if defined(__CUDACC__)
-// nvcc's front end does not take dependent vector types; host kernels are then plain loops.
-inline constexpr bool has_vectors = false;
-inline constexpr int vector_bytes = 16;
-#elif defined(__AVX512F__)
-inline constexpr bool has_vectors = true;
+#if defined(__AVX512F__)
 inline constexpr int vector_bytes = 64;
 #elif defined(__AVX__)
-inline constexpr bool has_vectors = true;
 inline constexpr int vector_bytes = 32;
 #else
-inline constexpr bool has_vectors = true;
 inline constexpr int vector_bytes = 16;
 #endif
 
@@ -29,15 +22,24 @@ inline constexpr int vector_bytes = 16;
 template <class S>
 inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(S));
 
+/// One by one, since nvcc does not take a vector whose element is a template parameter.
 template <class S>
-struct VectorOf {
-#if defined(__CUDACC__)
-    struct type {
-        S lane[lanes<S>];
-    };
-#else
-    typedef S type __attribute__((vector_size(vector_bytes)));
-#endif
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+    typedef float type __attribute__((vector_size(vector_bytes)));
+};
+template <>
+struct VectorOf<double> {
+    typedef double type __attribute__((vector_size(vector_bytes)));
+};
+template <>
+struct VectorOf<std::int32_t> {
+    typedef std::int32_t type __attribute__((vector_size(vector_bytes)));
+};
+template <>
+struct VectorOf<std::int64_t> {
+    typedef std::int64_t type __attribute__((vector_size(vector_bytes)));
 };
 template <class S>
 using Vec = typename VectorOf<S>::type;
