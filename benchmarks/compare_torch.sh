@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Compares protlm with PyTorch on this machine in one run: training and embedding of the models small and medium on a
+# real mix of protein lengths, in float, on all cores.
+#
+#   benchmarks/compare_torch.sh [python]      python: one that has torch and transformers (default: python3)
+#
+# Settings by environment: FASTA (proteins whose lengths are taken; default: Debian's mmseqs2-examples, else a built-in
+# mix), MODELS ("small medium"), TASKS ("train embed"), ROUNDS (3: protlm is timed before and after each PyTorch run),
+# THREADS (all cores). An otherwise idle machine is assumed. Ends with one line a figure:
+#   ratio MODEL TASK X.XX     tokens/s of protlm over the better of PyTorch plain and compiled
+#   share MODEL TASK 0.XX     of the machine's own peak of matrix products
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+python=${1:-python3}
+models=${MODELS:-small medium}
+tasks=${TASKS:-train embed}
+rounds=${ROUNDS:-3}
+threads=${THREADS:-$(nproc)}
+
+if ! "$python" -c 'import torch, transformers' 2>/dev/null; then
+    echo "compare_torch.sh: $python has no torch and transformers. Make an environment and name its python:" >&2
+    echo "  python3 -m venv torch-venv && torch-venv/bin/pip install torch transformers" >&2
+    echo "  benchmarks/compare_torch.sh torch-venv/bin/python" >&2
+    exit 1
+fi
+
+cmake --preset release -S "$root" >/dev/null
+cmake --build "$root/build/release" --target protlm_benchmark_step >/dev/null
+step=$root/build/release/benchmarks/step
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fasta=${FASTA:-$(dpkg -L mmseqs2-examples 2>/dev/null | grep 'DB.fasta.gz$' || true)}
+lengths=$work/lengths
+case "$fasta" in
+    *.gz) gzip -dc "$fasta" ;;
+    *.xz) xz -dc "$fasta" ;;
+    *.zst) zstd -dc "$fasta" ;;
+    "") : ;;
+    *) cat "$fasta" ;;
+esac | awk '/^>/ { if (n) print n; n = 0; next } { n += length($0) } END { if (n) print n }' > "$work/all"
+if [ -s "$work/all" ]; then
+    shuf --random-source=<(yes) "$work/all" > "$lengths"
+else
+    echo "no FASTA file found: lengths are drawn from a log-normal mix" >&2
+    awk 'BEGIN { srand(1); for (i = 0; i < 20000; i++) { x = 0; for (j = 0; j < 12; j++) x += rand();
+         n = int(300 * exp(0.75 * (x - 6))); print (n < 20 ? 20 : n > 8000 ? 8000 : n) } }' > "$lengths"
+fi
+
+# tokens of one run: a few seconds to a minute each
+tokens() {
+    case "$1 $2" in
+        "small train") echo 60000 ;;
+        "small embed") echo 120000 ;;
+        "medium train") echo 25000 ;;
+        "medium embed") echo 50000 ;;
+        *) echo 6000 ;;
+    esac
+}
+
+# prints "tokens_per_second share"
+ours() {
+    OMP_NUM_THREADS=$threads OMP_PROC_BIND=false "$step" --lengths "$lengths" --tokens "$3" --models "$1" \
+        --benchmark_filter="^$2/$1" --benchmark_format=json 2>/dev/null |
+        "$python" -c 'import json, sys; b = json.load(sys.stdin)["benchmarks"][0]; print(b["tokens_per_second"], b["share"])'
+}
+theirs() {
+    "$python" "$here/torch_baseline.py" "$lengths" "$1" "$2" "$3" "$threads" ${4:-} 2>/dev/null |
+        awk '$1 == "tokens_per_second" { print $2 }'
+}
+median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+echo "machine: $(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo), $threads threads"
+"$python" -c 'import torch, transformers; print("PyTorch", torch.__version__, "transformers", transformers.__version__)'
+for model in $models; do
+    for task in $tasks; do
+        n=$(tokens "$model" "$task")
+        : > "$work/ours"; : > "$work/plain"; : > "$work/compiled"
+        for round in $(seq "$rounds"); do
+            ours "$model" "$task" "$n" >> "$work/ours"
+            theirs "$model" "$task" "$n" >> "$work/plain"
+            ours "$model" "$task" "$n" >> "$work/ours"
+            [ "$round" -gt 1 ] || theirs "$model" "$task" "$n" compile >> "$work/compiled" || true
+        done
+        speed=$(cut -d' ' -f1 "$work/ours" | median)
+        share=$(cut -d' ' -f2 "$work/ours" | median)
+        plain=$(median < "$work/plain")
+        compiled=$(median < "$work/compiled")
+        printf '%s %s, %s tokens: protlm %.0f tokens/s, PyTorch %.0f plain, %.0f compiled\n' \
+            "$model" "$task" "$n" "$speed" "$plain" "${compiled:-0}"
+        awk -v a="$speed" -v b="$plain" -v c="${compiled:-0}" -v n="$model $task" -v s="$share" \
+            'BEGIN { printf "ratio %s %.2f\nshare %s %.2f\n", n, a / (b > c ? b : c), n, s }' >> "$work/figures"
+    done
+done
+echo
+cat "$work/figures"
