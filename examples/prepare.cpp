@@ -18,7 +18,7 @@ namespace {
 
 struct Options {
     std::vector<std::string> inputs;
-    std::string output, vocabulary;
+    std::string output, vocabulary, held_out_fasta;
     protlm::FastaOptions fasta;
     protlm::StoreOptions store;
     std::size_t min_length = 1;
@@ -37,6 +37,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--held-out", options.store.held_out,
                    "fraction of the proteins kept for evaluation, chosen by a hash of the sequence (0)")
         ->check(CLI::Range(0.0, 1.0));
+    app.add_option("--write-held-out", options.held_out_fasta, "also write the held-out proteins into this FASTA file");
     app.add_option("--split-seed", options.store.split_seed, "another number holds out other proteins (0)");
     app.add_flag("--deduplicate", options.store.deduplicate, "keep one of proteins with the same sequence");
     app.add_option("--min-length", options.min_length, "leave out proteins with fewer residues (1)");
@@ -70,6 +71,19 @@ void summarise(protlm::StoreCounts const &counts, protlm::FastaCounts const &rea
     row("stops and gaps dropped", read.stops + read.gaps);
 }
 
+/// The held-out proteins as the store has them, 60 letters a line; the file appears when it is complete.
+void write_held_out(protlm::TokenStore const &store, std::string const &path) {
+    protlm::AtomicFile file(path);
+    auto const part = store.held_out();
+    for (auto i = part.first; i < part.first + part.count; ++i) {
+        auto const sequence = protlm::decode(store.vocabulary(), store.tokens(i));
+        file.write('>' + std::string(store.id(i)) + '\n');
+        for (std::size_t at = 0; at < sequence.size(); at += 60)
+            file.write(sequence.substr(at, 60) + '\n');
+    }
+    file.commit();
+}
+
 void prepare(Options options) {
     namespace fs = std::filesystem;
     if (fs::is_directory(options.output))
@@ -97,6 +111,8 @@ void prepare(Options options) {
     progress.finish();
     if (options.check)
         protlm::TokenStore(options.output, protlm::StoreCheck::full);
+    if (!options.held_out_fasta.empty())
+        write_held_out(protlm::TokenStore(options.output, protlm::StoreCheck::quick), options.held_out_fasta);
     if (!options.quiet)
         summarise(counts, reader.counts(), options.output);
 }
