@@ -26,21 +26,17 @@ inline void copy_head(Rows<A const> source, index_t row, index_t n, index_t firs
     }
 }
 
-/// The transposed of rows [row, row + n) of one head to scratch (width, key_tile), columns from n on zero.
+/// The transposed of rows [row, row + n) of one head to scratch (width, key_tile); columns from n on are zero as far as
+/// registers go.
 template <class A>
 inline void transpose_head(Rows<A const> source, index_t row, index_t n, index_t first, index_t width, A *to) {
-    for (index_t d0 = 0; d0 < width; d0 += 16)
-        for (index_t i = 0; i < n; ++i) {
-            A const *from = source.row(row + i) + first;
-            for (index_t d = d0; d < std::min(width, d0 + 16); ++d)
-                to[d * key_tile + i] = from[d];
-        }
-    if (n < key_tile)
+    transpose(source.row(row) + first, source.stride, n, width, to, key_tile);
+    if (index_t const cols = padded<A>(n); n < cols)
         for (index_t d = 0; d < width; ++d)
-            std::fill(to + d * key_tile + n, to + (d + 1) * key_tile, A(0));
+            std::fill(to + d * key_tile + n, to + d * key_tile + cols, A(0));
 }
 
-/// Hides what the mask hides and the columns past `keys`; tile (rows, key_tile).
+/// Hides what the mask hides and the columns past `keys` as far as registers go; tile (rows, key_tile).
 template <class A, class Mask>
 inline void mask_tile(Mask const &mask, AttentionPlace const &place, index_t q0, index_t rows, index_t k0, index_t keys,
                       A *tile) {
@@ -49,7 +45,7 @@ inline void mask_tile(Mask const &mask, AttentionPlace const &place, index_t q0,
             for (index_t j = 0; j < keys; ++j)
                 if (!mask(place, q0 + i, k0 + j))
                     tile[i * key_tile + j] = hidden_score<A>;
-        for (index_t j = keys; j < key_tile; ++j)
+        for (index_t j = keys; j < padded<A>(keys); ++j)
             tile[i * key_tile + j] = hidden_score<A>;
     }
 }
@@ -75,11 +71,21 @@ struct ForwardScratch {
     }
 };
 
-/// One row of scores becomes exp(score - max); the sum and the row of results follow the new maximum.
-template <class A>
-inline void online_softmax_row(A *row, A &max_so_far, A &sum_so_far, A *out, index_t width) {
+/// exp of a score minus a larger one. Only what a mask hides must be 0 exactly; padding vanishes beside the largest.
+template <bool exact, class A>
+inline Vec<A> softmax_exp(Vec<A> x) {
+    if constexpr (exact)
+        return exp(x);
+    else
+        return exp_bounded(x);
+}
+
+/// One row of scores (cols, whole registers) becomes exp(score - max); the sum and the row of results follow the new
+/// maximum.
+template <bool exact, class A>
+inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_far, A *out, index_t width) {
     Vec<A> m = load(row);
-    for (index_t j = lanes<A>; j < key_tile; j += lanes<A>)
+    for (index_t j = lanes<A>; j < cols; j += lanes<A>)
         m = max<A>(m, load(row + j));
     A const top = std::max(max_so_far, max_lanes<A>(m));
     if (top > max_so_far) { // the first tile scales zeros
@@ -90,8 +96,8 @@ inline void online_softmax_row(A *row, A &max_so_far, A &sum_so_far, A *out, ind
         max_so_far = top;
     }
     Vec<A> sum{};
-    for (index_t j = 0; j < key_tile; j += lanes<A>) {
-        Vec<A> const p = exp(load(row + j) - top);
+    for (index_t j = 0; j < cols; j += lanes<A>) {
+        Vec<A> const p = softmax_exp<exact, A>(load(row + j) - top);
         sum += p;
         store(row + j, p);
     }
@@ -111,21 +117,21 @@ void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, i
     std::fill(scratch.max, scratch.max + n, hidden_score<A> * 2);
     index_t const end = mask.key_end(place, q0 + n - 1);
     for (index_t k0 = mask.key_begin(place, q0) / key_tile * key_tile; k0 < end; k0 += key_tile) {
-        index_t const keys = std::min(key_tile, place.keys - k0);
+        index_t const keys = std::min(key_tile, place.keys - k0), cols = padded<A>(keys);
         transpose_head(rows.k, place.key_row + k0, keys, first, width, scratch.k_transposed);
         copy_head(rows.v, place.key_row + k0, keys, first, width, A(1), scratch.v);
         for (index_t i0 = 0; i0 < n; i0 += query_tile) {
             index_t const r = std::min(query_tile, n - i0);
             if (mask.key_end(place, q0 + i0 + r - 1) <= k0)
                 continue;
-            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r,
-                         key_tile, width, false);
+            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r, cols,
+                         width, false);
             score.add_tile(place, scratch.score, q0 + i0, r, k0, keys, scratch.tile, key_tile);
-            if (!Mask::everything || keys < key_tile)
+            if (!Mask::everything || keys < cols)
                 mask_tile(mask, place, q0 + i0, r, k0, keys, scratch.tile);
             for (index_t i = 0; i < r; ++i)
-                online_softmax_row(scratch.tile + i * key_tile, scratch.max[i0 + i], scratch.sum[i0 + i],
-                                   scratch.out + (i0 + i) * p, p);
+                online_softmax_row<!Mask::everything>(scratch.tile + i * key_tile, cols, scratch.max[i0 + i],
+                                                      scratch.sum[i0 + i], scratch.out + (i0 + i) * p, p);
             tile_product(LeftRows<A>{scratch.tile, key_tile}, scratch.v, p, scratch.out + i0 * p, p, r, p, keys, true);
         }
     }

@@ -2,6 +2,8 @@
 
 #include <protlm/ops/detail/attention_host.hpp>
 
+#include <atomic>
+
 namespace protlm::inline v0::detail {
 
 /// What the backward writes; `add_q`, `add_k`: to what is there already, else over it.
@@ -35,12 +37,12 @@ struct BackwardScratch {
     }
 };
 
-/// probability = exp(score - lse) and gradient = probability (gradient - delta) of one tile.
+/// probability = exp(score - lse) and gradient = probability (gradient - delta) of one tile (rows, cols).
 template <class A>
-inline void softmax_backward_tile(A *probability, A *gradient, index_t rows, A const *lse, index_t lse_stride,
-                                  A const *delta) {
+inline void softmax_backward_tile(A *probability, A *gradient, index_t rows, index_t cols, A const *lse,
+                                  index_t lse_stride, A const *delta) {
     for (index_t i = 0; i < rows; ++i)
-        for (index_t j = 0; j < key_tile; j += lanes<A>) {
+        for (index_t j = 0; j < cols; j += lanes<A>) {
             Vec<A> const p = exp(load(probability + i * key_tile + j) - lse[i * lse_stride]);
             store(probability + i * key_tile + j, p);
             store(gradient + i * key_tile + j, p * (load(gradient + i * key_tile + j) - delta[i]));
@@ -51,15 +53,15 @@ inline void softmax_backward_tile(A *probability, A *gradient, index_t rows, A c
 template <class A, class Score, class Mask>
 void attention_backward_tile(BackwardScratch<A> const &s, AttentionPlace const &place, index_t width, index_t q0,
                              index_t k0, index_t keys, Score const &score, Mask const &mask, A const *lse) {
-    index_t const p = padded<A>(width), r = std::min(query_tile, place.queries - q0);
-    tile_product(LeftRows<A>{s.q + q0 * p, p}, s.k_transposed, key_tile, s.probability, key_tile, r, key_tile, width,
+    index_t const p = padded<A>(width), cols = padded<A>(keys), r = std::min(query_tile, place.queries - q0);
+    tile_product(LeftRows<A>{s.q + q0 * p, p}, s.k_transposed, key_tile, s.probability, key_tile, r, cols, width,
                  false);
     score.add_tile(place, s.score, q0, r, k0, keys, s.probability, key_tile);
-    if (!Mask::everything || keys < key_tile)
+    if (!Mask::everything || keys < cols)
         mask_tile(mask, place, q0, r, k0, keys, s.probability);
-    tile_product(LeftRows<A>{s.g + q0 * p, p}, s.v_transposed, key_tile, s.gradient, key_tile, r, key_tile, width,
+    tile_product(LeftRows<A>{s.g + q0 * p, p}, s.v_transposed, key_tile, s.gradient, key_tile, r, cols, width,
                  false);
-    softmax_backward_tile(s.probability, s.gradient, r, lse + (place.query_row + q0) * place.heads + place.head,
+    softmax_backward_tile(s.probability, s.gradient, r, cols, lse + (place.query_row + q0) * place.heads + place.head,
                           place.heads, s.delta + q0);
     if constexpr (Score::parametric)
         score.add_gradient_tile(place, s.score_sums, q0, r, k0, keys, s.gradient, key_tile);
@@ -116,6 +118,13 @@ void attention_backward_task(AttentionRows<A> const &rows, AttentionPlace const 
         score.add_to_buckets(place, s.score_sums, bucket_sums);
 }
 
+/// How many tasks may run at once: what threads and tasks allow, and no more scratch than `backward_bytes`, so that
+/// very long proteins do not need memory for every thread of a large node.
+inline constexpr index_t backward_bytes = index_t(160) << 20;
+inline index_t backward_workers(int threads, index_t tasks, index_t scratch_bytes) {
+    return std::clamp<index_t>(backward_bytes / scratch_bytes, 1, std::max<index_t>(1, std::min<index_t>(threads, tasks)));
+}
+
 /// Gradients of q, k, v from that of out; `bucket_sums` (B H, buckets), zero before, for parametric scores.
 template <class Context, class Exec, class A, class Score, class Mask>
 void attention_backward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
@@ -124,22 +133,25 @@ void attention_backward_host(Context &context, AttentionRows<A> const &rows, Seg
     index_t const longest = std::max(queries.longest, keys.longest), heads = rows.heads;
     index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, heads});
     index_t const size = BackwardScratch<A>::size(longest, rows.width, score_size);
-    WorkspaceToken<Exec> const token(context.exec());
-    auto const memory = context.template buffer<A>(size * token.size());
+    index_t const tasks = queries.count() * heads;
+    index_t const workers = backward_workers(concurrency(context.exec()), tasks, size * index_t(sizeof(A)));
+    auto const memory = context.template buffer<A>(size * workers);
     A *const work = memory.data();
     index_t const *const order = queries.longest_first.data();
+    std::atomic<index_t> counter = 0;
+    std::atomic<index_t> *const next = &counter;
     index_t buckets = 0;
     if constexpr (Score::parametric)
         buckets = score.buckets();
-    Kokkos::parallel_for("protlm::attention_backward", dynamic_range(context.exec(), 0, queries.count() * heads),
-                         [=](index_t task) {
-                             auto const thread = token.acquire();
-                             AttentionPlace const place = rows.place(order[task / heads], task % heads);
-                             BackwardScratch<A> const scratch(work + thread * size, longest, rows.width, score_size);
-                             attention_backward_task(rows, place, score, mask, scratch, out, g, lse, gradients,
-                                                     bucket_sums + (place.sequence * heads + place.head) * buckets);
-                             token.release(thread);
-                         });
+    Kokkos::parallel_for("protlm::attention_backward", dynamic_range(context.exec(), 0, workers), [=](index_t worker) {
+        BackwardScratch<A> const scratch(work + worker * size, longest, rows.width, score_size);
+        for (index_t task = (*next)++; task < tasks; task = (*next)++) {
+            AttentionPlace const place = rows.place(order[task / heads], task % heads);
+            attention_backward_task(rows, place, score, mask, scratch, out, g, lse, gradients,
+                                    bucket_sums + (place.sequence * heads + place.head) * buckets);
+        }
+    });
+    context.exec().fence(); // the counter goes away
 }
 
 } // namespace protlm::inline v0::detail

@@ -37,7 +37,9 @@ inline void pack_panel(Rows<T const> source, index_t first, index_t width, index
     constexpr index_t cols = panel_cols<S>;
     if (width < cols)
         std::fill(panel, panel + k * cols, S(0));
-    if constexpr (transposed) {
+    if constexpr (transposed && std::same_as<std::remove_const_t<T>, S>) {
+        transpose(source.row(first), source.stride, width, k, panel, cols);
+    } else if constexpr (transposed) {
         for (index_t p0 = 0; p0 < k; p0 += 16) // 16 by panel_cols tiles: both sides stay in the first-level cache
             for (index_t j = 0; j < width; ++j) {
                 T const *row = source.row(first + j);

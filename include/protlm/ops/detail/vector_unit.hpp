@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace protlm::inline v0::detail {
 
@@ -75,36 +76,49 @@ inline Vec<S> broadcast(S s) {
     return Vec<S>{} + s;
 }
 
-/// Sum of all lanes by halves: the same order everywhere.
+/// Lanes combined by halves: the same order everywhere. `f` takes two halves of a register.
+template <class S, int count, class F>
+[[gnu::always_inline]] inline S fold_lanes(S const *lane, F const &f) {
+    if constexpr (count == 1) {
+        return *lane;
+    } else {
+#if defined(__CUDACC__) // its front end takes no vector of dependent size; same order, one by one
+        S rest[count / 2];
+        for (int i = 0; i < count / 2; ++i)
+            rest[i] = f(lane[i], lane[i + count / 2]);
+#else
+        typedef S Half __attribute__((vector_size(sizeof(S) * count / 2)));
+        Half low, high;
+        std::memcpy(&low, lane, sizeof low);
+        std::memcpy(&high, lane + count / 2, sizeof high);
+        low = f(low, high);
+        S rest[count / 2];
+        std::memcpy(rest, &low, sizeof low);
+#endif
+        return fold_lanes<S, count / 2>(rest, f);
+    }
+}
 template <class S>
 inline S sum_lanes(Vec<S> v) {
     S lane[lanes<S>];
     std::memcpy(lane, &v, sizeof v);
-    for (int half = lanes<S> / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i)
-            lane[i] += lane[i + half];
-    return lane[0];
+    return fold_lanes<S, lanes<S>>(lane, [](auto a, auto b) { return a + b; });
 }
 template <class S>
 inline S max_lanes(Vec<S> v) {
     S lane[lanes<S>];
     std::memcpy(lane, &v, sizeof v);
-    for (int half = lanes<S> / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i)
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    return lane[0];
+    return fold_lanes<S, lanes<S>>(lane, [](auto a, auto b) { return a > b ? a : b; });
 }
 template <class S>
 inline Vec<S> max(Vec<S> a, Vec<S> b) {
     return a > b ? a : b;
 }
 
-/// exp, within 2 units in the last place for float; 0 below -87.3, so that masked scores vanish.
-inline Vec<float> exp(Vec<float> x) {
-    auto const low = broadcast(-87.33654f), high = broadcast(88.0f);
-    auto const under = x < low;
-    x = x > high ? high : x; // NaN stays
-    x = under ? low : x;
+/// exp of what is at most 88, within 2 units in the last place for float; 1e-38 below -87.3. NaN stays NaN.
+inline Vec<float> exp_bounded(Vec<float> x) {
+    auto const low = broadcast(-87.33654f);
+    x = x < low ? low : x;
     auto const magic = broadcast(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
     auto const t = x * 1.44269504089f + magic;
     auto const n = t - magic;
@@ -122,8 +136,13 @@ inline Vec<float> exp(Vec<float> x) {
     power = (bits + (127 - 0x4B400000)) << 23;
     Vec<float> scale;
     std::memcpy(&scale, &power, sizeof power);
-    auto const y = p * scale;
-    return under ? Vec<float>{} : y;
+    return p * scale;
+}
+/// exp; 0 below -87.3, so that masked scores vanish.
+inline Vec<float> exp(Vec<float> x) {
+    auto const high = broadcast(88.0f);
+    auto const y = exp_bounded(x > high ? high : x);
+    return x < -87.33654f ? Vec<float>{} : y;
 }
 inline Vec<double> exp(Vec<double> x) {
     double lane[lanes<double>];
@@ -132,6 +151,8 @@ inline Vec<double> exp(Vec<double> x) {
         v = std::exp(v);
     return load(lane);
 }
+
+inline Vec<double> exp_bounded(Vec<double> x) { return exp(x); }
 
 /// Phi(x), the normal distribution function, and its density. float: Abramowitz and Stegun 7.1.26, absolute error
 /// below 2e-7; double: the library's erfc.
@@ -159,6 +180,63 @@ inline Normal<double> normal(Vec<double> x) {
         lane[i] = 0.5 * std::erfc(-lane[i] * 0.70710678118654752);
     }
     return {load(lane), load(density)};
+}
+
+#if !defined(__CUDACC__)
+/// One of the two results of exchanging blocks of `step` lanes between a and b.
+template <class S, int step, bool odd, int... lane>
+[[gnu::always_inline]] inline Vec<S> exchange_blocks(Vec<S> a, Vec<S> b, std::integer_sequence<int, lane...>) {
+    constexpr int n = lanes<S>;
+    if constexpr (odd)
+        return __builtin_shufflevector(a, b, ((lane & step) ? n + lane : lane + step)...);
+    else
+        return __builtin_shufflevector(a, b, ((lane & step) ? n + lane - step : lane)...);
+}
+template <class S, int step>
+[[gnu::always_inline]] inline void transpose_stage(Vec<S> (&rows)[lanes<S>]) {
+    if constexpr (step < lanes<S>) {
+        using All = std::make_integer_sequence<int, lanes<S>>;
+#pragma GCC unroll 16
+        for (int i = 0; i < lanes<S>; ++i)
+            if (!(i & step)) {
+                auto const a = rows[i], b = rows[i + step];
+                rows[i] = exchange_blocks<S, step, false>(a, b, All());
+                rows[i + step] = exchange_blocks<S, step, true>(a, b, All());
+            }
+        transpose_stage<S, 2 * step>(rows);
+    }
+}
+/// Transposes a square tile of lanes rows and columns.
+template <class S>
+inline void transpose_square(S const *from, index_t from_stride, S *to, index_t to_stride) {
+    Vec<S> rows[lanes<S>];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<S>; ++i)
+        rows[i] = load(from + i * from_stride);
+    transpose_stage<S, 1>(rows);
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<S>; ++i)
+        store(to + i * to_stride, rows[i]);
+}
+#else
+template <class S>
+inline void transpose_square(S const *from, index_t from_stride, S *to, index_t to_stride) {
+    for (int i = 0; i < lanes<S>; ++i)
+        for (int j = 0; j < lanes<S>; ++j)
+            to[j * to_stride + i] = from[i * from_stride + j];
+}
+#endif
+/// to (cols, rows) = the transposed of from (rows, cols): whole squares in registers, the rest by elements.
+template <class S>
+inline void transpose(S const *from, index_t from_stride, index_t rows, index_t cols, S *to, index_t to_stride) {
+    constexpr index_t n = lanes<S>;
+    index_t const whole_rows = rows / n * n, whole_cols = cols / n * n;
+    for (index_t i = 0; i < whole_rows; i += n)
+        for (index_t j = 0; j < whole_cols; j += n)
+            transpose_square(from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride);
+    for (index_t i = 0; i < rows; ++i)
+        for (index_t j = i < whole_rows ? whole_cols : 0; j < cols; ++j)
+            to[j * to_stride + i] = from[i * from_stride + j];
 }
 
 template <class S>
