@@ -3,8 +3,7 @@
 #include <protlm/train/detail/tensor_blocks.hpp>
 
 #include <cmath>
-#include <string>
-#include <vector>
+#include <utility>
 
 namespace protlm::inline v0 {
 
@@ -53,7 +52,7 @@ class TensorSquares {
     using View = Kokkos::View<double *, typename Exec::memory_space>;
     detail::TensorBlocks<Exec> blocks_;
     View partial_, squares_;
-    typename View::HostMirror host_;
+    decltype(Kokkos::create_mirror_view(std::declval<View const &>())) host_;
 };
 
 /// The norm of all gradients, and a guard against those that are not finite.

@@ -15,8 +15,8 @@ struct DropoutRows {
     Buffer<std::int32_t, Exec> positions;  // (T)
 };
 
-/// Keys a training pass over `batch` by seed, epoch, sample and position, so that a protein's dropout is the same in any
-/// batch and on any rank. In inference there is nothing to do.
+/// Keys a training pass over `batch` by seed, epoch, sample and position, so that a protein's dropout is the same in
+/// any batch and on any rank. In inference there is nothing to do.
 template <class Context, class Exec = typename Context::execution_space>
 DropoutRows<Exec> key_dropout(Context &context, Batch const &batch, std::uint64_t seed) {
     DropoutRows<Exec> rows;
@@ -32,7 +32,8 @@ DropoutRows<Exec> key_dropout(Context &context, Batch const &batch, std::uint64_
             }
         rows.samples = context.template upload<std::uint64_t>(samples);
         rows.positions = context.template upload<std::int32_t>(positions);
-        context.set_dropout({seed, static_cast<std::uint32_t>(batch.epoch), rows.samples.view(), rows.positions.view()});
+        auto const epoch = static_cast<std::uint32_t>(batch.epoch);
+        context.set_dropout({seed, epoch, rows.samples.view(), rows.positions.view()});
     }
     return rows;
 }

@@ -10,8 +10,8 @@ namespace protlm::inline v0 {
 
 /// How long a run goes on: a number of steps, a time, or whichever ends first.
 ///
-/// A time is turned into steps by the speed so far, so that schedules have an end to decay to; the forecast is made anew
-/// at every step and so lands on the end whatever the machine does meanwhile.
+/// A time is turned into steps by the speed so far, so that schedules have an end to decay to; the forecast is made
+/// anew at every step and so lands on the end whatever the machine does meanwhile.
 class TimeBudget {
   public:
     /// @param steps  most steps; 0: no limit  @param seconds  most time; 0: no limit

@@ -50,8 +50,10 @@ struct TrainingOptions {
         f("clip", options.clip, "most the norm of the gradient may be; 0: no limit");
         f("seed", options.seed, "another number gives other weights, order, crops and masks");
         f("precision", options.precision, "float32, or bfloat16 with float32 master weights");
-        f("recompute", options.recompute, "compute activations twice instead of keeping them: less memory, slower");
-        f("evaluate_every", options.evaluate_every, "steps between evaluations of held-out proteins; 0: at the end only");
+        f("recompute", options.recompute,
+          "compute activations twice instead of keeping them: less memory, slower");
+        f("evaluate_every", options.evaluate_every,
+          "steps between evaluations of held-out proteins; 0: at the end only");
         f("evaluate_tokens", options.evaluate_tokens, "tokens of held-out proteins that an evaluation takes");
         f("checkpoint_every", options.checkpoint_every, "steps between checkpoints; 0: at the end only");
         f("keep", options.keep, "checkpoints that are kept, the newest ones");
@@ -64,7 +66,8 @@ struct TrainingOptions {
         };
         least("steps", steps, 0);
         least("minutes", minutes, 0.0);
-        check(steps > 0 || minutes > 0, "steps and minutes are both 0: say how long to train, for example --steps 1000");
+        check(steps > 0 || minutes > 0,
+              "steps and minutes are both 0: say how long to train, for example --steps 1000");
         least("tokens_per_step", tokens_per_step, 1);
         least("micro_batch", micro_batch, 1);
         least("warmup", warmup, 0.0);
