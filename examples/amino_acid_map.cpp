@@ -1,0 +1,161 @@
+// amino_acid_map: draws what a model has learned about the 20 amino acids.
+
+#include <protlm/embed/model_folder.hpp>
+#include <protlm/embed/principal_components.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Class {
+    char const *name, *letters, *color;
+    int symbol; // gnuplot's point type
+};
+// Okabe and Ito's colors, which colour-blind people tell apart; symbols differ, too.
+constexpr std::array<Class, 6> classes{{{"aliphatic", "AILMV", "#E69F00", 7},
+                                        {"aromatic", "FWY", "#CC79A7", 9},
+                                        {"polar", "NQST", "#009E73", 5},
+                                        {"positive", "HKR", "#0072B2", 13},
+                                        {"negative", "DE", "#D55E00", 11},
+                                        {"special", "CGP", "#555555", 15}}};
+
+std::string letters() {
+    std::string all;
+    for (auto const &group : classes)
+        all += group.letters;
+    return all;
+}
+
+/// Word embeddings of `letters()`, (20, C) row-major.
+std::vector<double> word_embeddings(std::filesystem::path const &folder) {
+    protlm::CheckpointFolder const checkpoint(folder);
+    protlm::TensorInfo const *table = nullptr;
+    for (auto const &tensor : checkpoint.tensors())
+        for (char const *end : {"word_embeddings.weight", "word_embedding.weight", "shared.weight"})
+            if (tensor.info->name.ends_with(end) && tensor.info->shape.size() == 2)
+                table = tensor.info;
+    protlm::check(table, folder.string(), ": has no word embedding");
+    auto const vocabulary = protlm::read_model_vocabulary(folder, table->shape[0]);
+    auto const values = checkpoint.read<double>(table->name);
+    std::vector<double> rows;
+    for (char const letter : letters()) {
+        auto const token = vocabulary.residue_table[static_cast<unsigned char>(letter)];
+        protlm::check(token != protlm::Vocabulary::not_a_residue, folder.string(), ": no token for ", letter);
+        auto const row = values.begin() + token * table->shape[1];
+        rows.insert(rows.end(), row, row + table->shape[1]);
+    }
+    return rows;
+}
+
+struct Point {
+    double x, y;
+};
+double closeness(Point a, Point b) { return std::exp(-((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)) / 800); }
+
+/// Where letters go, in pixels: beside each point, in the direction with the most room.
+std::vector<Point> place_letters(std::vector<Point> const &points) {
+    auto places = points;
+    for (int round = 0; round < 5; ++round) // again, now that the other letters have places
+        for (std::size_t i = 0; i < points.size(); ++i) {
+            double best = 1e300;
+            Point chosen{};
+            for (int direction = 0; direction < 16; ++direction) {
+                double const angle = (direction + 2) * std::acos(-1.0) / 8;
+                Point const place{points[i].x + 27 * std::cos(angle), points[i].y + 27 * std::sin(angle)};
+                double crowding = 1e-7 * direction; // where there is room everywhere: above, to the right
+                for (std::size_t k = 0; k < points.size(); ++k)
+                    crowding += k == i ? 0 : closeness(place, points[k]) + closeness(place, places[k]);
+                if (crowding < best) {
+                    best = crowding;
+                    chosen = place;
+                }
+            }
+            places[i] = chosen;
+        }
+    return places;
+}
+
+constexpr double width = 1200, height = 900, left = 140, right = 1020, bottom = 90, top = 830; // pixels
+
+template <class... Values>
+void print(protlm::AtomicFile &file, char const *format, Values... values) {
+    char line[400];
+    std::snprintf(line, sizeof(line), format, values...);
+    file.write(std::string_view(line));
+}
+
+/// Writes PREFIX.tsv, PREFIX.gp and, by gnuplot, PREFIX.png.
+void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std::string const &title) {
+    protlm::AtomicFile table(prefix + ".tsv"), script(prefix + ".gp");
+    auto const &x = map.coordinates[0], &y = map.coordinates[1];
+    auto const [x_low, x_high] = std::minmax_element(x.begin(), x.end());
+    auto const [y_low, y_high] = std::minmax_element(y.begin(), y.end());
+    // one scale for both axes: distances in the picture are distances of the embeddings
+    double const unit = 1.14 * std::max((*x_high - *x_low) / (right - left), (*y_high - *y_low) / (top - bottom));
+    double const x0 = (*x_low + *x_high - unit * (left + right)) / 2;
+    double const y0 = (*y_low + *y_high - unit * (bottom + top)) / 2;
+    std::vector<Point> pixels;
+    for (std::size_t i = 0; i < x.size(); ++i)
+        pixels.push_back({(x[i] - x0) / unit, (y[i] - y0) / unit});
+    auto const places = place_letters(pixels);
+    print(script, "set terminal pngcairo size %g,%g font 'sans,16'\nset output '%s.png'\n", width, height,
+          prefix.c_str());
+    print(script, "set title \"%s\" font ',20' noenhanced\n", title.c_str());
+    for (int axis : {0, 1})
+        print(script, "set %clabel 'principal component %d (%.0f %% of the variance)' font ',17'\n", "xy"[axis],
+              axis + 1, 100 * map.variance[static_cast<std::size_t>(axis)]);
+    print(script, "set lmargin at screen %g\nset rmargin at screen %g\n", left / width, right / width);
+    print(script, "set bmargin at screen %g\nset tmargin at screen %g\n", bottom / height, top / height);
+    print(script, "set xrange [%g:%g]\nset yrange [%g:%g]\n", x0 + unit * left, x0 + unit * right, y0 + unit * bottom,
+          y0 + unit * top);
+    script.write("set key outside right center Left reverse spacing 1.7 samplen 1 width 1\nset grid lc rgb '#E0E0E0' lt 1\n"
+                 "set border lc rgb '#808080'\nset tics textcolor rgb '#404040' format '%g'\n");
+    table.write("amino_acid\tclass\tcomponent_1\tcomponent_2\n");
+    std::string plot = "plot";
+    std::size_t i = 0;
+    for (auto const &group : classes) {
+        print(script, "$%s << EOD\n", group.name);
+        for (char const *letter = group.letters; *letter; ++letter, ++i) {
+            print(table, "%c\t%s\t%.6g\t%.6g\n", *letter, group.name, x[i], y[i]);
+            print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, x0 + unit * places[i].x, y0 + unit * places[i].y);
+        }
+        script.write("EOD\n");
+        std::string const data = std::string(" $") + group.name, color = std::string(" rgb '") + group.color + "'";
+        plot += data + " using 1:2 with points pt " + std::to_string(group.symbol) + " ps 2.2 lc" + color + " title '" +
+                group.name + "'," + data + " using 4:5:3 with labels center font ',20' tc" + color + " notitle,";
+    }
+    script.write(plot + '\n');
+    table.commit();
+    script.commit();
+    int const status = std::system(("gnuplot '" + prefix + ".gp'").c_str());
+    protlm::check(status == 0, "gnuplot failed: is it installed (Debian: gnuplot-nox)? Its script is ", prefix, ".gp");
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    CLI::App app("Draws the word embeddings of the 20 amino acids in two dimensions, by principal components.\n"
+                 "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
+    std::string model, prefix = "amino_acids", title = "Amino acids as the model sees them";
+    app.add_option("-m,--model", model, "folder with model.safetensors, or of a run")->required();
+    app.add_option("-o,--output", prefix, "PREFIX of the files")->capture_default_str();
+    app.add_option("--title", title, "of the picture")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+    try {
+        protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
+        draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
+    } catch (std::exception const &error) {
+        std::fprintf(stderr, "amino_acid_map: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}
