@@ -19,7 +19,7 @@ namespace {
 using Exec = Kokkos::DefaultExecutionSpace;
 
 struct Options {
-    std::string data, output, config, resume = "auto";
+    std::string data, output, config, weights, resume = "auto";
     protlm::BertConfig model;
     protlm::MaskedLanguageModel objective;
     protlm::TrainingOptions training;
@@ -57,6 +57,10 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--resume", options.resume,
                    "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder")
         ->capture_default_str();
+    app.add_option("--weights", options.weights,
+                   "begin with the weights of this model folder instead of random ones, with data and schedule anew: "
+                   "ProtBert's second phase on longer proteins, or more training of a released model")
+        ->check(CLI::ExistingPath);
     app.add_option("--mask-rate", options.objective.rate, "share of residues to predict")->capture_default_str();
     app.add_flag("-q,--quiet", options.quiet, "no progress");
     protlm::add_training_options(app, options.training);
@@ -89,6 +93,8 @@ void pretrain(Options const &options, MakeExchange make_exchange) {
 
     protlm::Bert<S, Exec> model(options.model);
     model.initialise(options.training.seed);
+    if (!options.weights.empty())
+        protlm::load_weights(model.parameters(), protlm::CheckpointFolder(options.weights), "bert.");
     model.set_recompute(options.training.recompute);
     auto exchange = make_exchange(model.parameters());
 
