@@ -3,6 +3,10 @@ include(CheckLinkerFlag)
 
 add_library(protlm_program INTERFACE)
 target_compile_options(protlm_program INTERFACE -Wall -Wextra -Wshadow)
+# GCC 12 sees uninitialised values in its own AVX-512 header and overflows in std::string where there are none.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(protlm_program INTERFACE -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow)
+endif()
 target_compile_definitions(protlm_program INTERFACE PROTLM_BUILD_TYPE="$<CONFIG>")
 if(PROTLM_NATIVE)
     target_compile_options(protlm_program INTERFACE -march=native)

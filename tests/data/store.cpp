@@ -226,7 +226,7 @@ BOOST_AUTO_TEST_CASE(errors_say_what_is_wrong) {
     bad[40] = static_cast<char>(bad[40] + 1);
     check_error([&] { open(bad); }, "damaged header");
     bad = good;
-    auto const header = detail::load<detail::StoreHeader>(good.data());
+    auto const header = detail::read_as<detail::StoreHeader>(good.data());
     char &residue = bad[header.section[detail::residues_section].offset];
     residue = static_cast<char>(residue ^ 1);
     check_error([&] { open(bad); }, "section residues is damaged");
