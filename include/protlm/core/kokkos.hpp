@@ -21,12 +21,9 @@ inline constexpr bool is_host_space =
     Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename Exec::memory_space>::accessible &&
     Kokkos::SpaceAccessibility<Exec, Kokkos::HostSpace>::accessible;
 
-/// A Kokkos execution space.
+/// A Kokkos execution space; a memory space is none, though it has one.
 template <class T>
-concept ExecutionSpace = requires {
-    typename T::memory_space;
-    typename T::execution_space;
-};
+concept ExecutionSpace = Kokkos::is_execution_space<T>::value;
 
 /// One-dimensional view that does not own its memory (owner: a MemoryPool buffer or the caller).
 template <class T, class Exec>
