@@ -1,0 +1,182 @@
+#include <model/models.hpp>
+#include <support/compare.hpp>
+#include <support/temporary_folder.hpp>
+
+#include <algorithm>
+
+namespace {
+
+using namespace protlm;
+using namespace protlm::test;
+
+template <class S = float>
+Bert<S> made(BertHeads heads = {}) {
+    Bert<S> model(small_config(), heads);
+    model.initialise(3);
+    return model;
+}
+
+/// Writes a checkpoint with the tensors of `model` under other names, without those whose new name is empty.
+template <class Rename>
+void save_renamed(Bert<> const &model, std::filesystem::path const &folder, Rename rename,
+                  std::vector<TensorSpec> const &more = {}) {
+    write_json(folder / "config.json", to_json(model.config()));
+    std::vector<TensorSpec> specs;
+    std::vector<ParameterEntry const *> entries;
+    for (auto const &entry : model.parameters().table().entries())
+        if (auto const name = rename(entry.name); !name.empty()) {
+            specs.push_back({name, DataType::f32, entry.shape});
+            entries.push_back(&entry);
+        }
+    auto all = specs;
+    all.insert(all.end(), more.begin(), more.end());
+    SafetensorsWriter writer(folder / "model.safetensors", all);
+    auto const values = to_vector(model.parameters().values());
+    for (std::size_t i = 0; i < specs.size(); ++i)
+        writer.append(specs[i].name, values.data() + entries[i]->offset, entries[i]->size());
+    for (auto const &spec : more) {
+        index_t count = 1;
+        for (index_t const extent : spec.shape)
+            count *= extent;
+        writer.append(spec.name, std::vector<float>(static_cast<std::size_t>(count)).data(), count);
+    }
+    writer.commit();
+}
+
+std::string replaced(std::string text, std::string const &from, std::string const &to) {
+    if (auto const at = text.find(from); at != text.npos)
+        text.replace(at, from.size(), to);
+    return text;
+}
+
+BOOST_AUTO_TEST_SUITE(bert_checkpoint)
+
+BOOST_AUTO_TEST_CASE(a_saved_model_is_loaded_bit_by_bit) {
+    TemporaryFolder const folder;
+    auto const model = made({.pooler = true, .masked = true, .next_sentence = true});
+    model.save(folder.path());
+    auto const again = Bert<>::load(folder.path());
+    BOOST_TEST(compare_bits("values", to_vector(again.parameters().values()), to_vector(model.parameters().values())));
+    BOOST_TEST(to_json(again.config()).dump() == to_json(model.config()).dump());
+    auto const wide = Bert<double>::load(folder.path());
+    BOOST_TEST(compare_bits("double", to_vector(wide.parameters().values()), to_vector(model.parameters().values())));
+}
+
+BOOST_AUTO_TEST_CASE(sixteen_bits_on_disk_are_rounded_values) {
+    TemporaryFolder const folder;
+    auto const model = made();
+    for (DataType const type : {DataType::bf16, DataType::f16}) {
+        model.save(folder.path(), type);
+        std::vector<double> expected;
+        for (double const value : to_vector(model.parameters().values())) {
+            auto const f = static_cast<float>(value);
+            expected.push_back(type == DataType::bf16 ? static_cast<float>(bfloat16(f)) : static_cast<float>(half(f)));
+        }
+        BOOST_TEST(compare_bits("rounded", to_vector(Bert<>::load(folder.path()).parameters().values()), expected));
+    }
+    model.save(folder.path(), DataType::bf16);
+    auto const small = Bert<bfloat16>::load(folder.path()); // nothing is lost on the way
+    small.save(folder.path(), DataType::bf16);
+    BOOST_TEST(compare_bits("again", to_vector(Bert<bfloat16>::load(folder.path()).parameters().values()),
+                            to_vector(small.parameters().values())));
+}
+
+BOOST_AUTO_TEST_CASE(the_heads_of_a_checkpoint_are_kept) {
+    for (int bits = 0; bits < 8; ++bits) {
+        TemporaryFolder const folder;
+        BertHeads const heads{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+        made(heads).save(folder.path());
+        auto const again = Bert<>::load(folder.path());
+        BOOST_TEST(again.heads().pooler == heads.pooler);
+        BOOST_TEST(again.heads().masked == heads.masked);
+        BOOST_TEST(again.heads().next_sentence == heads.next_sentence);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(old_names_and_names_without_prefix_are_found) {
+    auto const model = made({.pooler = true, .masked = true, .next_sentence = true});
+    auto const expected = to_vector(model.parameters().values());
+    auto const old_norm = [](std::string name) {
+        return replaced(replaced(name, "LayerNorm.weight", "LayerNorm.gamma"), "LayerNorm.bias", "LayerNorm.beta");
+    };
+    auto const bare = [](std::string name) { return name.starts_with("bert.") ? name.substr(5) : name; };
+    auto const tied = [](std::string name) {
+        return replaced(name, "cls.predictions.bias", "cls.predictions.decoder.bias");
+    };
+    for (int way = 0; way < 4; ++way) {
+        TemporaryFolder const folder;
+        save_renamed(model, folder.path(), [&](std::string const &name) {
+            return way == 0 ? old_norm(name) : way == 1 ? bare(name) : way == 2 ? bare(old_norm(name)) : tied(name);
+        });
+        BOOST_TEST(compare_bits("values", to_vector(Bert<>::load(folder.path()).parameters().values()), expected));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(all_that_does_not_fit_is_in_one_message_with_shapes) {
+    TemporaryFolder const folder;
+    auto const model = made();
+    save_renamed(
+        model, folder.path(),
+        [](std::string const &name) {
+            bool const gone = name == "bert.encoder.layer.1.intermediate.dense.bias" ||
+                              name == "bert.embeddings.LayerNorm.weight" || name.find("token_type") != name.npos;
+            return gone ? std::string() : name;
+        },
+        {{"bert.embeddings.token_type_embeddings.weight", DataType::f32, {3, 24}}});
+    auto const text = message_of([&] { Bert<>::load(folder.path()); });
+    BOOST_TEST(text == folder.path().string() +
+                           ": does not fit the model:"
+                           "\n  bert.embeddings.token_type_embeddings.weight has shape (3, 24), expected (2, 24)"
+                           "\n  missing: bert.embeddings.LayerNorm.weight (24)"
+                           "\n  missing: bert.encoder.layer.1.intermediate.dense.bias (40)");
+}
+
+BOOST_AUTO_TEST_CASE(surplus_tensors_are_listed_and_do_no_harm) {
+    TemporaryFolder const folder;
+    auto const model = made();
+    save_renamed(model, folder.path(), [](std::string const &name) { return name; },
+                 {{"bert.embeddings.position_ids", DataType::i64, {1, 40}}, {"a.head.of.others", DataType::f32, {2}}});
+    auto again = Bert<>::load(folder.path());
+    auto surplus = load_weights(again.parameters(), CheckpointFolder(folder.path()), "bert.");
+    std::sort(surplus.begin(), surplus.end());
+    BOOST_TEST(surplus == (std::vector<std::string>{"a.head.of.others", "bert.embeddings.position_ids"}),
+               boost::test_tools::per_element());
+    BOOST_TEST(compare_bits("values", to_vector(again.parameters().values()), to_vector(model.parameters().values())));
+}
+
+BOOST_AUTO_TEST_CASE(folders_without_a_model_are_told) {
+    TemporaryFolder const folder;
+    BOOST_TEST(message_of([&] { Bert<>::load(folder / "nothing"); }).starts_with((folder / "nothing").string()));
+    made().save(folder.path());
+    std::filesystem::remove(folder / "model.safetensors");
+    BOOST_TEST(message_of([&] { Bert<>::load(folder.path()); }) ==
+               folder.path().string() + ": has neither model.safetensors nor model.safetensors.index.json");
+}
+
+BOOST_AUTO_TEST_CASE(names_are_hugging_faces_in_their_order) {
+    auto const [table, ids] = bert_table(small_config(), {.pooler = true, .masked = true, .next_sentence = true});
+    std::vector<std::string> names;
+    for (auto const &entry : table.entries())
+        names.push_back(entry.name);
+    BOOST_TEST(names.size() == 5u + 3 * 16 + 2 + 5 + 2);
+    BOOST_TEST(names.front() == "bert.embeddings.word_embeddings.weight");
+    BOOST_TEST(names[5] == "bert.encoder.layer.0.attention.self.query.weight");
+    BOOST_TEST(names[20] == "bert.encoder.layer.0.output.LayerNorm.bias");
+    BOOST_TEST(names.back() == "cls.seq_relationship.bias");
+    BOOST_TEST(table.find("cls.predictions.decoder.weight") == table.find("bert.embeddings.word_embeddings.weight"));
+    // ProtBert: 30 layers of 1,024; counted by hand
+    BertConfig protbert;
+    protbert.hidden_size = 1024;
+    protbert.num_hidden_layers = 30;
+    protbert.num_attention_heads = 16;
+    protbert.intermediate_size = 4096;
+    protbert.max_position_embeddings = 40000;
+    index_t const layer = 4 * (1024 * 1024 + 1024) + 2 * 4096 * 1024 + 4096 + 1024 + 4 * 1024;
+    index_t const embeddings = (30 + 40000 + 2) * 1024 + 2 * 1024, pooler = 1024 * 1024 + 1024;
+    BOOST_TEST(bert_table(protbert, {.pooler = true, .masked = false}).first.parameter_count() ==
+               30 * layer + embeddings + pooler);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace

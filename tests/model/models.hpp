@@ -1,0 +1,77 @@
+#pragma once
+
+#include <protlm/model/bert.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <string>
+#include <vector>
+
+namespace protlm::test {
+
+inline BertConfig small_config() {
+    BertConfig config;
+    config.hidden_size = 24;
+    config.num_hidden_layers = 3;
+    config.num_attention_heads = 3;
+    config.intermediate_size = 40;
+    config.max_position_embeddings = 40;
+    config.initializer_range = 0.2; // far from zero, so that differences show
+    return config;
+}
+
+/// Four sequences with token types and labels, by chance but always the same.
+struct Example {
+    std::vector<std::int32_t> tokens, types, labels;
+    std::vector<std::int64_t> offsets{0};
+    std::vector<index_t> rows; // that have a label
+
+    explicit Example(std::vector<index_t> const &lengths = {17, 1, 40, 9}) {
+        CounterRandom const random{5, Purpose::sample};
+        for (std::size_t b = 0; b < lengths.size(); ++b) {
+            for (index_t t = 0; t < lengths[b]; ++t) {
+                auto const bits = random(b, static_cast<std::uint32_t>(t));
+                if (bits[1] % 4 == 0 || rows.empty()) {
+                    rows.push_back(static_cast<index_t>(tokens.size()));
+                    labels.push_back(static_cast<std::int32_t>(uniform_below(bits[2], 30)));
+                }
+                tokens.push_back(static_cast<std::int32_t>(uniform_below(bits[0], 30)));
+                types.push_back(2 * t >= lengths[b]);
+            }
+            offsets.push_back(static_cast<std::int64_t>(tokens.size()));
+        }
+    }
+    PackedView view() const { return {tokens, types, offsets}; }
+};
+
+/// Values of a device matrix or array on the host, as double.
+template <class View>
+std::vector<double> to_vector(View const &view) {
+    auto const host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), view);
+    std::vector<double> values;
+    for (std::size_t i = 0; i < host.size(); ++i)
+        values.push_back(static_cast<double>(host.data()[i]));
+    return values;
+}
+
+/// Loss of the masked language model for an example.
+template <class Model, class Context>
+auto example_loss(Model const &model, Context &context, Example const &example) {
+    auto const packed = make_packed(context, example.view());
+    return model.masked_loss(context, packed, context.template upload<index_t>(example.rows),
+                             context.template upload<std::int32_t>(example.labels));
+}
+
+/// The message of the Error that `f` throws; fails the test when it throws none.
+template <class F>
+std::string message_of(F &&f) {
+    try {
+        f();
+    } catch (Error const &error) {
+        return error.what();
+    }
+    BOOST_TEST(false, "no error was thrown");
+    return {};
+}
+
+} // namespace protlm::test
