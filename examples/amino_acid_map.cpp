@@ -117,7 +117,8 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     print(script, "set bmargin at screen %g\nset tmargin at screen %g\n", bottom / height, top / height);
     print(script, "set xrange [%g:%g]\nset yrange [%g:%g]\n", x0 + unit * left, x0 + unit * right, y0 + unit * bottom,
           y0 + unit * top);
-    script.write("set key outside right center Left reverse spacing 1.7 samplen 1 width 1\nset grid lc rgb '#E0E0E0' lt 1\n"
+    script.write("set key at screen 0.865, screen 0.6 left top Left reverse spacing 1.7 samplen 0.5\n"
+                 "set grid lc rgb '#E0E0E0' lt 1\n"
                  "set border lc rgb '#808080'\nset tics textcolor rgb '#404040' format '%g'\n");
     table.write("amino_acid\tclass\tcomponent_1\tcomponent_2\n");
     std::string plot = "plot";

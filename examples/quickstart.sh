@@ -91,13 +91,15 @@ say "Preparing the proteins of $proteins"
 "$bin/prepare" "$proteins" --output proteins.store --deduplicate --held-out 0.05 --write-held-out held_out.fasta \
     --invalid mask
 
+[ -s held_out.fasta ] || die "$proteins is too small: no protein of it was held out"
+
 say "Training a small BERT for $minutes minutes on two ranks"
 rm -rf run # an earlier quickstart's
 "${mpi[@]}" "$bin/pretrain_bert" --data proteins.store --output run \
     --config "$root/examples/configs/bert_quickstart.json" --minutes "$minutes" | tee training.txt
 
-say "Embedding 500 held-out proteins"
 awk '/^>/ && ++count > 500 { exit } { print }' held_out.fasta >held_out_500.fasta
+say "Embedding $(grep -c '^>' held_out_500.fasta) held-out proteins"
 "${mpi[@]}" "$bin/embed" --model run --output embeddings.h5 --force --on-long cut held_out_500.fasta
 
 say "Drawing the amino acids"
@@ -112,9 +114,9 @@ cat <<TEXT
 (Perplexity: between how many amino acids the model wavers. Unigram: one that knows nothing but their frequencies.)
 
 In $output:
-  $checkpoint/   the model, as Hugging Face's transformers loads it
+  $checkpoint/       the model, as Hugging Face's transformers loads it
   run/log.jsonl            loss, accuracy and speed of every step
-  embeddings.h5            500 proteins that the model has not seen: one vector a protein and one a residue
+  embeddings.h5            proteins that the model has not seen: one vector a protein and one a residue
   amino_acids.png          its 20 amino acids in two dimensions; amino_acids.tsv has the numbers
   proteins.store           the training data
 
@@ -122,6 +124,7 @@ What to try next:
   python3 -c "import h5py; f = h5py.File('$output/embeddings.h5'); print(f['ids'][0], f['proteins'][0])"
   $bin/embed --model $output/run --output mine.h5 mine.fasta
   examples/quickstart.sh --minutes 30      a better model: watch the perplexity fall
-  $bin/pretrain_bert --help                larger models, on any number of ranks
+  $bin/pretrain_bert --help
+                                           larger models, on any number of ranks
   examples/vendoring/                      embeddings inside a C++ program of your own
 TEXT

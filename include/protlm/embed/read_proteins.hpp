@@ -28,7 +28,7 @@ struct ReadOptions {
 struct ReadReport {
     index_t cut = 0, skipped = 0;          ///< long proteins
     index_t empty = 0;                     ///< records without residues; they are kept
-    std::vector<std::string> long_proteins; ///< the first ten of them, "ID (LENGTH residues)"
+    std::vector<std::string> long_proteins; ///< the first five of them, "ID (LENGTH residues)"
     FastaCounts counts;
 };
 
@@ -58,7 +58,7 @@ inline Proteins read_proteins(std::vector<std::string> const &paths, Vocabulary 
         if (options.max_length > 0 && length > options.max_length) {
             check(options.on_long != LongProteins::error, "protein ", id, " has ", length,
                   " residues, but the limit is ", options.max_length, "; long proteins can be cut or skipped");
-            if (report.long_proteins.size() < 10)
+            if (report.long_proteins.size() < 5)
                 report.long_proteins.push_back(id + " (" + std::to_string(length) + " residues)");
             if (options.on_long == LongProteins::skip) {
                 ++report.skipped;
@@ -80,9 +80,9 @@ inline std::vector<std::string> warnings(ReadReport const &report, Proteins cons
         if (count == 0)
             return;
         std::string line = what + ": " + std::to_string(count);
-        for (std::size_t i = 0; i < names.size() && i < 10; ++i)
+        for (std::size_t i = 0; i < names.size() && i < 5; ++i)
             line += (i ? ", " : " (") + names[i];
-        lines.push_back(line + (names.empty() ? "" : count > 10 ? ", ...)" : ")"));
+        lines.push_back(line + (names.empty() ? "" : count > 5 ? ", ...)" : ")"));
     };
     std::string const limit = "proteins longer than " + std::to_string(max_length) + " residues, ";
     auto const repeated = proteins.repeated_ids();
