@@ -1,5 +1,5 @@
 // Attention by length, head width, mask and score, forward and backward: tokens/s and GFLOP/s. Scores and results
-// take 4 L^2 D operations a head forward and 10 backward (half of each under a causal mask), as usual in the literature;
+// take 4 L^2 D operations a head forward and 10 backward (half of each under a causal mask), as is usually counted;
 // exponentials come on top. `build/release/benchmarks/attention --benchmark_filter=plain/64` runs a part.
 
 #include "support.hpp"

@@ -87,7 +87,8 @@ struct Network {
     }
     template <class C>
     X layer(C &context, int which, X x) const {
-        auto const y = linear(context, x, parameters.weight(2 * which), parameters.weight(2 * which + 1), Activation::gelu);
+        auto const y = linear(context, x, parameters.weight(2 * which), parameters.weight(2 * which + 1),
+                              Activation::gelu);
         return add(context, dropout(context, y, 0.3), x);
     }
     X input(Context &context) const {

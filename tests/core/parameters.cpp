@@ -41,7 +41,8 @@ BOOST_AUTO_TEST_CASE(tensors_lie_in_order_aligned_and_apart) {
     BOOST_TEST(table[d].rows() == 1);
     table.layout(); // again: nothing changes
     BOOST_TEST(table.extent() == 80);
-    BOOST_CHECK_EXCEPTION(table.add("e", {1}, Initialiser::zeros()), Error, says("ParameterTable: e comes after layout()"));
+    BOOST_CHECK_EXCEPTION(table.add("e", {1}, Initialiser::zeros()), Error,
+                          says("ParameterTable: e comes after layout()"));
 }
 
 BOOST_AUTO_TEST_CASE(groups_lie_together_but_keep_their_place_in_the_table) {

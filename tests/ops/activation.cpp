@@ -12,7 +12,8 @@ using Scalars = std::tuple<float, double>;
 /// The definitions in long double, to the last bit of what is tested.
 long double gelu(long double x) { return 0.5L * x * std::erfc(-x / std::sqrt(2.0L)); }
 long double gelu_slope(long double x) {
-    return 0.5L * std::erfc(-x / std::sqrt(2.0L)) + x * std::exp(-0.5L * x * x) / std::sqrt(2 * 3.14159265358979323846L);
+    return 0.5L * std::erfc(-x / std::sqrt(2.0L)) +
+           x * std::exp(-0.5L * x * x) / std::sqrt(2 * 3.14159265358979323846L);
 }
 long double gelu_tanh(long double x) {
     return 0.5L * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846L) * (x + 0.044715L * x * x * x)));
@@ -48,7 +49,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(device_and_vector_forms_follow_the_definition, S, 
         double const scale = std::max(1.0, std::abs(p));
         auto const exact = gelu(static_cast<long double>(x)), slope = gelu_slope(static_cast<long double>(x)),
                    with_tanh = gelu_tanh(static_cast<long double>(x));
-        auto const device = protlm::detail::activate(Activation::gelu, x), device_tanh = protlm::detail::activate(Activation::gelu_tanh, x);
+        auto const device = protlm::detail::activate(Activation::gelu, x),
+                   device_tanh = protlm::detail::activate(Activation::gelu_tanh, x);
         S const vector = one_lane<S>(protlm::detail::activate_vector<Activation::gelu, S>, p),
                 vector_slope = one_lane<S>(protlm::detail::slope_vector<Activation::gelu, S>, p),
                 vector_tanh = one_lane<S>(protlm::detail::activate_vector<Activation::gelu_tanh, S>, p),

@@ -9,7 +9,8 @@ BOOST_AUTO_TEST_SUITE(attention_layout)
 using FloatAndDouble = DefaultOpCases<float, double>;
 
 /// Columns of one tensor.
-std::vector<double> columns(std::vector<double> const &values, index_t rows, index_t all, index_t first, index_t count) {
+std::vector<double> columns(std::vector<double> const &values, index_t rows, index_t all, index_t first,
+                            index_t count) {
     std::vector<double> picked;
     for (index_t i = 0; i < rows; ++i)
         for (index_t j = first; j < first + count; ++j)

@@ -27,7 +27,8 @@ struct AttentionCase {
     index_t columns() const { return heads * width; }
     /// q, k and v as arguments of an op.
     std::vector<Argument> arguments(std::uint64_t seed = 1) const {
-        return {argument(Role::tensor, query_rows(), columns(), seed), argument(Role::tensor, key_rows(), columns(), seed + 1),
+        return {argument(Role::tensor, query_rows(), columns(), seed),
+                argument(Role::tensor, key_rows(), columns(), seed + 1),
                 argument(Role::tensor, key_rows(), columns(), seed + 2)};
     }
 };
@@ -44,8 +45,8 @@ struct QuadraticAttention {
 
     std::vector<double> out = {}, dq = {}, dk = {}, dv = {};
     /// Called with the gradient of every score.
-    std::function<void(index_t head, index_t i, index_t j, index_t queries, index_t keys, double gradient)> on_gradient =
-        [](index_t, index_t, index_t, index_t, index_t, double) {};
+    std::function<void(index_t head, index_t i, index_t j, index_t queries, index_t keys, double gradient)>
+        on_gradient = [](index_t, index_t, index_t, index_t, index_t, double) {};
 
     /// out of q, k and v; with a gradient g of out also theirs.
     void run(std::vector<Argument> const &qkv, std::vector<double> const &g) {
@@ -109,9 +110,11 @@ struct QuadraticAttention {
             double const ds = probability * (dp[static_cast<std::size_t>(j)] - mean);
             on_gradient(head, i, j, n, m, ds);
             for (index_t d = 0; d < shape.width; ++d) {
-                dq[static_cast<std::size_t>((q_row + i) * columns + first + d)] += shape.scale * ds * k[j * columns + d];
-                dk[static_cast<std::size_t>((k_row + j) * columns + first + d)] += shape.scale * ds * q[i * columns + d];
-                dv[static_cast<std::size_t>((k_row + j) * columns + first + d)] += probability * g[i * columns + d];
+                auto const query = static_cast<std::size_t>((q_row + i) * columns + first + d),
+                           key = static_cast<std::size_t>((k_row + j) * columns + first + d);
+                dq[query] += shape.scale * ds * k[j * columns + d];
+                dk[key] += shape.scale * ds * q[i * columns + d];
+                dv[key] += probability * g[i * columns + d];
             }
         }
     }

@@ -32,7 +32,8 @@ void check_rows(std::string const &name, std::vector<Argument> const &arguments,
     auto const cols = static_cast<index_t>(whole.size()) / rows;
     using Serial = OpCase<Kokkos::Serial, typename Case::scalar, Case::kernels>;
     if constexpr (is_host_space<typename Case::device>)
-        BOOST_TEST(compare_bits(name + ", one thread", forward<Serial, typename Serial::Inference>(arguments, build), whole));
+        BOOST_TEST(compare_bits(name + ", one thread", forward<Serial, typename Serial::Inference>(arguments, build),
+                                whole));
     for (index_t count = 1; count <= rows; count += step) {
         index_t const first = (count * 7) % (rows - count + 1);
         auto part = arguments;
@@ -41,8 +42,8 @@ void check_rows(std::string const &name, std::vector<Argument> const &arguments,
             if (part[i].role == Role::tensor)
                 part[i] = rows_of_argument(arguments[i], first, count);
         auto const rows_alone = forward<Case, typename Case::Inference>(part, build);
-        BOOST_TEST_REQUIRE(compare_bits(name + ", rows " + std::to_string(first) + " to " + std::to_string(first + count),
-                                        rows_alone, rows_of_values(whole, cols, first, count),
+        std::string const label = name + ", rows " + std::to_string(first) + " to " + std::to_string(first + count);
+        BOOST_TEST_REQUIRE(compare_bits(label, rows_alone, rows_of_values(whole, cols, first, count),
                                         static_cast<std::size_t>(cols)));
     }
 }
@@ -71,7 +72,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norm_rows, Case, FloatAndDouble) {
                              return layer_norm(context, o.tensor(0), o.weight(1), o.weight(2), 1e-12);
                          });
         check_rows<Case>("rms_norm", {argument(Role::tensor, 300, cols, 1), argument(Role::weight, 1, cols, 2)},
-                         [](auto &context, auto const &o) { return rms_norm(context, o.tensor(0), o.weight(1), 1e-6); });
+                         [](auto &context, auto const &o) {
+                             return rms_norm(context, o.tensor(0), o.weight(1), 1e-6);
+                         });
     }
 }
 

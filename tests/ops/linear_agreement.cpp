@@ -21,7 +21,8 @@ std::string describe(Shape s, Activation f) {
 }
 
 std::vector<Argument> arguments_of(Shape s) {
-    return {argument(Role::tensor, s.t, s.k, 1), argument(Role::weight, s.n, s.k, 2), argument(Role::weight, 1, s.n, 3)};
+    return {argument(Role::tensor, s.t, s.k, 1), argument(Role::weight, s.n, s.k, 2),
+            argument(Role::weight, 1, s.n, 3)};
 }
 
 // Blocks are 12 or 6 rows, 32 or 16 columns, 192 rows a task, 512 of depth: shapes on both sides of each.

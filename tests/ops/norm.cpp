@@ -29,7 +29,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians, Case, InDouble) {
         for (double eps : {1e-12, 0.1}) {
             std::string const name = std::to_string(cols) + " columns";
             check_jacobians<Case>("layer_norm, " + name, layer_norm_arguments(3, cols), layer_norm_with(eps));
-            check_jacobians<Case>("rms_norm, " + name, {argument(Role::tensor, 3, cols, 1), argument(Role::weight, 1, cols, 2)},
+            check_jacobians<Case>("rms_norm, " + name,
+                                  {argument(Role::tensor, 3, cols, 1), argument(Role::weight, 1, cols, 2)},
                                   rms_norm_with(eps));
         }
     // one column: nothing is left of x in LayerNorm, its sign in RMSNorm
@@ -41,7 +42,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians, Case, InDouble) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians_of_parts, Case, InDouble) {
     check_jacobians<Case>("frozen", layer_norm_arguments(3, 5, Role::frozen), layer_norm_with(1e-5));
     check_jacobians<Case>("constant", layer_norm_arguments(3, 5, Role::weight, Role::constant), layer_norm_with(1e-5));
-    check_jacobians<Case>("only x", {argument(Role::tensor, 3, 5, 1), argument(Role::frozen, 1, 5, 2)}, rms_norm_with(1e-6));
+    check_jacobians<Case>("only x", {argument(Role::tensor, 3, 5, 1), argument(Role::frozen, 1, 5, 2)},
+                          rms_norm_with(1e-6));
     auto beta_only = layer_norm_arguments(3, 5);
     beta_only[1].role = Role::frozen;
     check_jacobians<Case>("only beta", beta_only, layer_norm_with(1e-5));
