@@ -1,0 +1,11 @@
+// expect: Embedder: the model must offer validate(PackedView) const
+// expect: Embedder: the model must offer hidden_state(context, batch, layer) const, a tensor (T, C)
+#include <protlm/bert.hpp>
+
+struct NoEncoder {
+    using scalar_type = float;
+    using execution_space = Kokkos::DefaultHostExecutionSpace;
+    protlm::BertConfig config() const { return {}; }
+};
+
+void embed(NoEncoder const &model) { protlm::Embedder embedder(model, protlm::Vocabulary::protbert()); }
