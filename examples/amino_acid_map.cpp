@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <complex>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -56,10 +57,8 @@ std::vector<double> word_embeddings(std::filesystem::path const &folder) {
     return rows;
 }
 
-struct Point {
-    double x, y;
-};
-double closeness(Point a, Point b) { return std::exp(-((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)) / 800); }
+using Point = std::complex<double>;
+double closeness(Point a, Point b) { return std::exp(-std::norm(a - b) / 800); }
 
 /// Where letters go, in pixels: beside each point, in the direction with the most room.
 std::vector<Point> place_letters(std::vector<Point> const &points) {
@@ -69,8 +68,7 @@ std::vector<Point> place_letters(std::vector<Point> const &points) {
             double best = 1e300;
             Point chosen{};
             for (int direction = 0; direction < 16; ++direction) {
-                double const angle = (direction + 2) * std::acos(-1.0) / 8;
-                Point const place{points[i].x + 27 * std::cos(angle), points[i].y + 27 * std::sin(angle)};
+                Point const place = points[i] + std::polar(27.0, (direction + 2) * std::acos(-1.0) / 8);
                 double crowding = 1e-7 * direction; // where there is room everywhere: above, to the right
                 for (std::size_t k = 0; k < points.size(); ++k)
                     crowding += k == i ? 0 : closeness(place, points[k]) + closeness(place, places[k]);
@@ -105,7 +103,7 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     double const y0 = (*y_low + *y_high - unit * (bottom + top)) / 2;
     std::vector<Point> pixels;
     for (std::size_t i = 0; i < x.size(); ++i)
-        pixels.push_back({(x[i] - x0) / unit, (y[i] - y0) / unit});
+        pixels.emplace_back((x[i] - x0) / unit, (y[i] - y0) / unit);
     auto const places = place_letters(pixels);
     print(script, "set terminal pngcairo size %g,%g font 'sans,16'\nset output '%s.png'\n", width, height,
           prefix.c_str());
@@ -113,13 +111,11 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     for (int axis : {0, 1})
         print(script, "set %clabel 'principal component %d (%.0f %% of the variance)' font ',17'\n", "xy"[axis],
               axis + 1, 100 * map.variance[static_cast<std::size_t>(axis)]);
-    print(script, "set lmargin at screen %g\nset rmargin at screen %g\n", left / width, right / width);
-    print(script, "set bmargin at screen %g\nset tmargin at screen %g\n", bottom / height, top / height);
+    print(script, "set margins screen %g, %g, %g, %g\n", left / width, right / width, bottom / height, top / height);
     print(script, "set xrange [%g:%g]\nset yrange [%g:%g]\n", x0 + unit * left, x0 + unit * right, y0 + unit * bottom,
           y0 + unit * top);
     script.write("set key at screen 0.865, screen 0.6 left top Left reverse spacing 1.7 samplen 0.5\n"
-                 "set grid lc rgb '#E0E0E0' lt 1\n"
-                 "set border lc rgb '#808080'\nset tics textcolor rgb '#404040' format '%g'\n");
+                 "set grid lc rgb '#E0E0E0' lt 1\nset border lc rgb '#808080'\nset tics textcolor rgb '#404040' format '%g'\n");
     table.write("amino_acid\tclass\tcomponent_1\tcomponent_2\n");
     std::string plot = "plot";
     std::size_t i = 0;
@@ -127,7 +123,7 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
         print(script, "$%s << EOD\n", group.name);
         for (char const *letter = group.letters; *letter; ++letter, ++i) {
             print(table, "%c\t%s\t%.6g\t%.6g\n", *letter, group.name, x[i], y[i]);
-            print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, x0 + unit * places[i].x, y0 + unit * places[i].y);
+            print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, x0 + unit * places[i].real(), y0 + unit * places[i].imag());
         }
         script.write("EOD\n");
         std::string const data = std::string(" $") + group.name, color = std::string(" rgb '") + group.color + "'";

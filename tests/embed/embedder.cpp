@@ -160,7 +160,8 @@ BOOST_AUTO_TEST_CASE(text_in_vectors_out) {
     BOOST_TEST(compare_bits("alone", embed(model, {"SKTZP"})[0].vector, result[1].vector));
     BOOST_TEST(std::all_of(result[2].vector.begin(), result[2].vector.end(), [](float v) { return v == 0; }));
     auto const last = result[1].residue(4);
-    BOOST_TEST(compare_bits("residue", last, std::vector<float>(result[1].residues.end() - 48, result[1].residues.end())));
+    std::vector<float> const expected(result[1].residues.end() - 48, result[1].residues.end());
+    BOOST_TEST(compare_bits("residue", last, expected));
     BOOST_TEST(message_of([&] { result[1].residue(5); }) == "Embedding: residue 5 of 5");
     BOOST_TEST(message_of([&] { embed(model, {"MKT", "MK1"}); }) ==
                "embed: protein number 2: encode: letter '1' at position 3 is not in the alphabet");

@@ -28,11 +28,12 @@ BOOST_AUTO_TEST_CASE(a_file_holds_what_the_embedder_gives_in_the_order_of_the_in
     Embedder embedder(model, Vocabulary::protbert(), {.pooling = Pooling::max, .layer = 1, .token_budget = 100});
     auto const expected = collect(embedder, proteins, proteins.all());
     index_t last = 0, residues = 0;
-    write_embeddings(embedder, proteins, proteins.all(), folder / "a.h5", info(), {}, [&](index_t done, index_t so_far) {
+    auto const progress = [&](index_t done, index_t so_far) {
         BOOST_TEST(done == last + 1);
         last = done;
         residues = so_far;
-    });
+    };
+    write_embeddings(embedder, proteins, proteins.all(), folder / "a.h5", info(), {}, progress);
     BOOST_TEST(residues == proteins.residues());
     EmbeddingReader const file(folder / "a.h5");
     BOOST_TEST(file.ids() == proteins.ids(), boost::test_tools::per_element());
