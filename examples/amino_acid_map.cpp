@@ -111,11 +111,13 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     for (int axis : {0, 1})
         print(script, "set %clabel 'principal component %d (%.0f %% of the variance)' font ',17'\n", "xy"[axis],
               axis + 1, 100 * map.variance[static_cast<std::size_t>(axis)]);
-    print(script, "set margins screen %g, %g, %g, %g\n", left / width, right / width, bottom / height, top / height);
+    print(script, "set margins screen %g, screen %g, screen %g, screen %g\n", left / width, right / width,
+          bottom / height, top / height);
     print(script, "set xrange [%g:%g]\nset yrange [%g:%g]\n", x0 + unit * left, x0 + unit * right, y0 + unit * bottom,
           y0 + unit * top);
     script.write("set key at screen 0.865, screen 0.6 left top Left reverse spacing 1.7 samplen 0.5\n"
-                 "set grid lc rgb '#E0E0E0' lt 1\nset border lc rgb '#808080'\nset tics textcolor rgb '#404040' format '%g'\n");
+                 "set grid lc rgb '#E0E0E0' lt 1\nset border lc rgb '#808080'\n"
+                 "set tics textcolor rgb '#404040' format '%g'\n");
     table.write("amino_acid\tclass\tcomponent_1\tcomponent_2\n");
     std::string plot = "plot";
     std::size_t i = 0;
@@ -123,7 +125,8 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
         print(script, "$%s << EOD\n", group.name);
         for (char const *letter = group.letters; *letter; ++letter, ++i) {
             print(table, "%c\t%s\t%.6g\t%.6g\n", *letter, group.name, x[i], y[i]);
-            print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, x0 + unit * places[i].real(), y0 + unit * places[i].imag());
+            auto const place = unit * places[i] + Point(x0, y0);
+            print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, place.real(), place.imag());
         }
         script.write("EOD\n");
         std::string const data = std::string(" $") + group.name, color = std::string(" rgb '") + group.color + "'";
