@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -65,19 +66,16 @@ std::vector<Point> place_letters(std::vector<Point> const &points) {
     auto places = points;
     for (int round = 0; round < 5; ++round) // again, now that the other letters have places
         for (std::size_t i = 0; i < points.size(); ++i) {
-            double best = 1e300;
-            Point chosen{};
+            std::pair<double, Point> best{1e300, {}};
             for (int direction = 0; direction < 16; ++direction) {
                 Point const place = points[i] + std::polar(27.0, (direction + 2) * std::acos(-1.0) / 8);
                 double crowding = 1e-7 * direction; // where there is room everywhere: above, to the right
                 for (std::size_t k = 0; k < points.size(); ++k)
                     crowding += k == i ? 0 : closeness(place, points[k]) + closeness(place, places[k]);
-                if (crowding < best) {
-                    best = crowding;
-                    chosen = place;
-                }
+                if (crowding < best.first)
+                    best = {crowding, place};
             }
-            places[i] = chosen;
+            places[i] = best.second;
         }
     return places;
 }
