@@ -79,12 +79,11 @@ template <class MakeScore, class Mask>
 void add(std::string const &name, MakeScore make_score, Mask mask) {
     for (index_t head_width : {32, 64, 128})
         for (bool backward : {false, true}) {
-            std::string const full = name + "/" + std::to_string(head_width) +
-                                     (backward ? "/forward_backward" : "/forward");
-            benchmark::RegisterBenchmark(full.c_str(),
-                                         [=](benchmark::State &state) {
-                                             run_attention(state, head_width, backward, make_score, mask);
-                                         })
+            std::string const full =
+                name + "/" + std::to_string(head_width) + (backward ? "/forward_backward" : "/forward");
+            benchmark::RegisterBenchmark(
+                full.c_str(),
+                [=](benchmark::State &state) { run_attention(state, head_width, backward, make_score, mask); })
                 ->RangeMultiplier(2)
                 ->Range(128, 8192)
                 ->UseManualTime()

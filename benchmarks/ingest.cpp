@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 /// Files of the benchmark, made once and removed at the end.
 struct Files {
     fs::path folder, single_line, wrapped, gzip, zstd, store;
-    std::string text; // single-line
+    std::string text;                                                // single-line
     static constexpr std::size_t gzip_bytes = std::size_t(64) << 20; // of text: the others have all of it
 
     explicit Files(char const *input) {

@@ -87,7 +87,8 @@ double measure_side(benchmark::State &state, bool backward, Context &context, Ac
             },
             [&] { context.tape().run(); });
     else
-        seconds = measure(state, [] {}, forward);
+        seconds = measure(
+            state, [] {}, forward);
     context.tape().clear();
     return seconds;
 }
@@ -204,16 +205,23 @@ void add_benchmarks() {
             shapes.push_back({4096, k, n});
     for (std::int64_t t : {1, 16, 100, 350})
         shapes.push_back({t, 512, 2048});
-    for (auto [name, part] : {std::pair{"linear/forward", Part::forward}, {"linear/forward_gelu", Part::gelu},
-                              {"linear/dx", Part::dx}, {"linear/dw", Part::dw}})
-        add(name, [part = part](benchmark::State &state) { run_linear(state, part); }, shapes);
+    for (auto [name, part] : {std::pair{"linear/forward", Part::forward},
+                              {"linear/forward_gelu", Part::gelu},
+                              {"linear/dx", Part::dx},
+                              {"linear/dw", Part::dw}})
+        add(
+            name, [part = part](benchmark::State &state) { run_linear(state, part); }, shapes);
     std::vector<std::vector<std::int64_t>> const rows{{4096, 256}, {4096, 512}, {4096, 1024}};
     for (bool backward : {false, true}) {
         std::string const side = backward ? "/backward" : "/forward";
-        add("layer_norm" + side, [=](benchmark::State &state) { run_layer_norm(state, backward); }, rows);
-        add("dropout" + side, [=](benchmark::State &state) { run_dropout(state, backward); }, rows);
-        add("add" + side, [=](benchmark::State &state) { run_add(state, backward); }, rows);
-        add("embedding" + side, [=](benchmark::State &state) { run_embedding(state, backward); }, rows);
+        add(
+            "layer_norm" + side, [=](benchmark::State &state) { run_layer_norm(state, backward); }, rows);
+        add(
+            "dropout" + side, [=](benchmark::State &state) { run_dropout(state, backward); }, rows);
+        add(
+            "add" + side, [=](benchmark::State &state) { run_add(state, backward); }, rows);
+        add(
+            "embedding" + side, [=](benchmark::State &state) { run_embedding(state, backward); }, rows);
         add("cross_entropy" + side, [=](benchmark::State &state) { run_cross_entropy(state, backward); },
             {{600, 30}, {4096, 30}});
     }

@@ -127,7 +127,10 @@ void measure(benchmark::State &state, Pass const &pass, index_t tokens, double f
 }
 
 void train(benchmark::State &state, std::string const &name, Settings const &settings) {
-    index_t const wanted = settings.tokens ? settings.tokens : name == "small" ? 60000 : name == "medium" ? 25000 : 4096;
+    index_t const wanted = settings.tokens    ? settings.tokens
+                           : name == "small"  ? 60000
+                           : name == "medium" ? 25000
+                                              : 4096;
     auto const lengths = read_lengths(settings.lengths, wanted, 512);
     auto const batches = make_batches(lengths);
     Bert<float, Exec> model(shape(name));
@@ -150,14 +153,18 @@ void train(benchmark::State &state, std::string const &name, Settings const &set
         tokens += batch.size();
     run(batches.front());
     run(batches[batches.size() / 2]);
-    measure(state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
-            3 * forward_flops(model.config(), lengths));
+    measure(
+        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
+        3 * forward_flops(model.config(), lengths));
     state.counters["activations_MB"] = static_cast<double>(context.pool().statistics().peak_bytes) * 1e-6;
 }
 
 template <Scalar S>
 void embed(benchmark::State &state, std::string const &name, Settings const &settings) {
-    index_t const wanted = settings.tokens ? settings.tokens : name == "small" ? 120000 : name == "medium" ? 50000 : 6000;
+    index_t const wanted = settings.tokens    ? settings.tokens
+                           : name == "small"  ? 120000
+                           : name == "medium" ? 50000
+                                              : 6000;
     auto lengths = read_lengths(settings.lengths, wanted, 1 << 30);
     std::sort(lengths.rbegin(), lengths.rend());
     auto const batches = make_batches(lengths);
@@ -173,8 +180,9 @@ void embed(benchmark::State &state, std::string const &name, Settings const &set
     for (auto const &batch : batches)
         tokens += batch.size();
     run(batches.front());
-    measure(state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
-            forward_flops(model.config(), lengths));
+    measure(
+        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
+        forward_flops(model.config(), lengths));
 }
 
 /// Takes this program's own options out of the command line.

@@ -76,8 +76,8 @@ inline double packed_product_rate(index_t n) {
     EigenMatrix c(n, n);
     Rows<float const> const ra{a.data(), n, n, n}, rw{w.data(), n, n, n};
     Rows<float> const rc{c.data(), n, n, n};
-    double const seconds = best_seconds(
-        [&] { detail::product(context, ra, detail::pack<true, float>(context, rw), rc, false); });
+    double const seconds =
+        best_seconds([&] { detail::product(context, ra, detail::pack<true, float>(context, rw), rc, false); });
     return 2.0 * static_cast<double>(n * n * n) / seconds;
 }
 

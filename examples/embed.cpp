@@ -43,13 +43,16 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("-o,--output", options.output, "HDF5 file to write")->required();
     app.add_flag("--per-residue,!--no-residues", options.embed.per_residue, "vectors of residues, too (yes)");
     app.add_option("--precision", options.precision, "numbers in the file: float32 or float16")
-        ->check(CLI::IsMember({"float32", "float16"}))->capture_default_str();
+        ->check(CLI::IsMember({"float32", "float16"}))
+        ->capture_default_str();
     app.add_option("--pooling", options.pooling, "a protein's vector: mean or max over its residues, or cls")
-        ->check(CLI::IsMember({"mean", "max", "cls"}))->capture_default_str();
+        ->check(CLI::IsMember({"mean", "max", "cls"}))
+        ->capture_default_str();
     app.add_option("--layer", options.embed.layer, "hidden states behind this many layers (the last)")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--token-budget", options.embed.token_budget, "tokens computed at a time: what memory is needed for")
-        ->check(CLI::PositiveNumber)->capture_default_str();
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app.add_option("--max-length", options.read.max_length, "longest protein in residues (what the model can take)");
     using Long = protlm::LongProteins;
     std::map<std::string, Long> const choices{{"error", Long::error}, {"cut", Long::cut}, {"skip", Long::skip}};
@@ -61,7 +64,8 @@ void describe(CLI::App &app, Options &options) {
                    "letters outside the alphabet: 'error' stops at the first (default), 'mask' reads them as X")
         ->transform(CLI::CheckedTransformer(letters).description("error|mask"));
     app.add_option("--ids", options.ids, "ids in the file: the whole header line, or its first word")
-        ->check(CLI::IsMember({"header", "word"}))->capture_default_str();
+        ->check(CLI::IsMember({"header", "word"}))
+        ->capture_default_str();
     app.add_flag("-f,--force", options.force, "replace the output file if it exists");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }

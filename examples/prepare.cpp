@@ -31,8 +31,7 @@ void describe(CLI::App &app, Options &options) {
                     "An interrupted run leaves no store behind; an older store of the same name stays until the new "
                     "one is complete.");
     app.add_option("fasta", options.inputs, "FASTA files, plain, gzip or zstd; '-' is standard input")->required();
-    app.add_option("-o,--output", options.output,
-                   "store to write; in an existing folder it is named proteins.store")
+    app.add_option("-o,--output", options.output, "store to write; in an existing folder it is named proteins.store")
         ->required();
     app.add_option("--held-out", options.store.held_out,
                    "fraction of the proteins kept for evaluation, chosen by a hash of the sequence (0)")
@@ -88,8 +87,8 @@ void prepare(Options options) {
     namespace fs = std::filesystem;
     if (fs::is_directory(options.output))
         options.output = (fs::path(options.output) / "proteins.store").string();
-    auto const vocabulary = options.vocabulary.empty() ? protlm::Vocabulary::protbert()
-                                                       : protlm::read_vocabulary_text(options.vocabulary);
+    auto const vocabulary =
+        options.vocabulary.empty() ? protlm::Vocabulary::protbert() : protlm::read_vocabulary_text(options.vocabulary);
     protlm::FastaReader reader(options.inputs, vocabulary, options.fasta);
     protlm::StoreWriter writer(options.output, vocabulary, options.store);
     protlm::Progress progress("prepare", "B", static_cast<double>(reader.bytes_total()), options.quiet);

@@ -41,19 +41,23 @@ void read_config(int argc, char **argv, Options &options) {
 
 void describe(CLI::App &app, Options &options) {
     app.description(
-        "Trains a BERT on proteins by masked language modelling: 15 % of the residues are hidden, and the model learns\n"
+        "Trains a BERT on proteins by masked language modelling: 15 % of the residues are hidden, and the model "
+        "learns\n"
         "to predict them from the rest.\n"
         "  prepare proteins.fasta.gz --output proteins.store --held-out 0.02\n"
         "  pretrain_bert --data proteins.store --output run --config examples/configs/bert_small.json --minutes 30\n"
         "  mpirun -n 4 pretrain_bert ...     the same on four ranks; set OMP_NUM_THREADS to cores per rank\n"
-        "run/step-XXXXXXXX/ are checkpoints that transformers and the other drivers load; run/log.jsonl has a line a step.\n"
-        "Started again with the same output folder, it goes on where it was. SIGUSR1, SIGTERM or Ctrl-C: it finishes its\n"
+        "run/step-XXXXXXXX/ are checkpoints that transformers and the other drivers load; run/log.jsonl has a line a "
+        "step.\n"
+        "Started again with the same output folder, it goes on where it was. SIGUSR1, SIGTERM or Ctrl-C: it finishes "
+        "its\n"
         "step, writes a checkpoint and ends (Slurm: --signal=USR1@120; under mpirun send SIGUSR1 to mpirun).");
     app.add_option("--data", options.data, "token store made by prepare")->required()->check(CLI::ExistingFile);
     app.add_option("--output", options.output, "folder for checkpoints and log")->required();
-    app.add_option("--config", options.config,
-                   "JSON file: the model in the terms of Hugging Face's config.json, and the options below in a section "
-                   "\"training\"; without it a small model (256 wide, 6 layers)");
+    app.add_option(
+        "--config", options.config,
+        "JSON file: the model in the terms of Hugging Face's config.json, and the options below in a section "
+        "\"training\"; without it a small model (256 wide, 6 layers)");
     app.add_option("--resume", options.resume,
                    "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder")
         ->capture_default_str();
@@ -108,7 +112,8 @@ void pretrain(Options const &options, MakeExchange make_exchange) {
     };
     protlm::Trainer trainer(options.training, store, options.output, model.parameters(), exchange, options.quiet);
     trainer.resume(options.resume);
-    auto const done = trainer.run(loss, [&](protlm::CheckpointWriter &folder) { model.save((folder / "config.json").parent_path()); });
+    auto const done = trainer.run(
+        loss, [&](protlm::CheckpointWriter &folder) { model.save((folder / "config.json").parent_path()); });
     if (exchange.rank() == 0)
         report(done, options.output);
 }

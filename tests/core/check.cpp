@@ -52,8 +52,7 @@ BOOST_AUTO_TEST_CASE(check_extent_names_function_parameter_and_both_values) {
                "attention: keys has 12 columns, expected 16");
     // 64 bit: extents that are equal in their lower 32 bits differ.
     long long const large = 1ll << 32;
-    BOOST_TEST(message_of([&] { check_extent("f", "x", "rows", large, 0); }) ==
-               "f: x has 4294967296 rows, expected 0");
+    BOOST_TEST(message_of([&] { check_extent("f", "x", "rows", large, 0); }) == "f: x has 4294967296 rows, expected 0");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

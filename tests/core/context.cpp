@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(the_listener_hears_each_parameter_when_it_is_complete) {
     op("head", {0, 3});
     op("loss", {});
     tape.run([&](ParameterId id) { events.push_back("complete " + std::to_string(id)); });
-    std::vector<std::string> const expected{"loss",  "head",       "complete 3", "again",     "first",
+    std::vector<std::string> const expected{"loss",       "head",       "complete 3", "again",     "first",
                                             "complete 1", "complete 2", "embedding",  "complete 0"};
     BOOST_TEST(events == expected, boost::test_tools::per_element());
     events.clear(); // a second pass counts anew
@@ -87,8 +87,8 @@ struct Network {
     }
     template <class C>
     X layer(C &context, int which, X x) const {
-        auto const y = linear(context, x, parameters.weight(2 * which), parameters.weight(2 * which + 1),
-                              Activation::gelu);
+        auto const y =
+            linear(context, x, parameters.weight(2 * which), parameters.weight(2 * which + 1), Activation::gelu);
         return add(context, dropout(context, y, 0.3), x);
     }
     X input(Context &context) const {
@@ -118,7 +118,8 @@ Outcome run_network(Network &network, Context &context, Apply apply) {
     auto const x = network.input(context);
     auto y = x;
     for (int which : {0, 1, 0})
-        y = apply(context, [&network, which](Context &c, X in) { return network.layer(c, which, in); }, y);
+        y = apply(
+            context, [&network, which](Context &c, X in) { return network.layer(c, which, in); }, y);
     Outcome outcome;
     outcome.output = values(y.view());
     outcome.ops = context.op();
@@ -134,7 +135,8 @@ Outcome run_network(Network &network, Context &context, Apply apply) {
 auto const plainly = [](Context &context, auto f, X x) { return f(context, x); };
 auto const again = [](Context &context, auto f, X x) { return recompute(context, f, x); };
 auto const nested = [](Context &context, auto f, X x) {
-    return recompute(context, [f](Context &c, X in) { return recompute(c, f, in); }, x);
+    return recompute(
+        context, [f](Context &c, X in) { return recompute(c, f, in); }, x);
 };
 
 void check_same(std::string const &name, Outcome const &actual, Outcome const &expected) {
@@ -154,10 +156,10 @@ BOOST_AUTO_TEST_CASE(recomputing_changes_no_bit) {
     BOOST_TEST(std::any_of(expected.gradients.begin(), expected.gradients.end(), [](double g) { return g != 0; }));
     check_same("recompute", run_network(network, context, again), expected);
     check_same("recompute in recompute", run_network(network, context, nested), expected);
-    check_same("some blocks", run_network(network, context,
-                                          [block = 0](Context &c, auto f, X x) mutable {
-                                              return block++ % 2 ? recompute(c, f, x) : f(c, x);
-                                          }),
+    check_same("some blocks",
+               run_network(
+                   network, context,
+                   [block = 0](Context &c, auto f, X x) mutable { return block++ % 2 ? recompute(c, f, x) : f(c, x); }),
                expected);
     BOOST_TEST(context.tape().empty());
 }
@@ -168,7 +170,8 @@ BOOST_AUTO_TEST_CASE(recomputing_keeps_less) {
         Context context;
         auto x = network.input(context);
         for (int layer = 0; layer < 20; ++layer)
-            x = apply(context, [&](Context &c, X in) { return network.layer(c, 0, in); }, x);
+            x = apply(
+                context, [&](Context &c, X in) { return network.layer(c, 0, in); }, x);
         std::size_t const kept = context.pool().statistics().bytes_in_use;
         context.tape().clear();
         return kept;
@@ -181,7 +184,9 @@ BOOST_AUTO_TEST_CASE(an_error_in_a_recomputed_block_reaches_the_caller) {
     Network network;
     Context context;
     auto const x = network.input(context);
-    BOOST_CHECK_THROW(recompute(context, [](Context &, X) -> X { fail("no"); }, x), Error);
+    BOOST_CHECK_THROW(recompute(
+                          context, [](Context &, X) -> X { fail("no"); }, x),
+                      Error);
 }
 
 // After the first steps the pool holds all that a step needs, also when batches differ a little in size.
@@ -213,7 +218,8 @@ BOOST_AUTO_TEST_CASE(inference_keeps_nothing) {
         auto x = context.tensor<double>(Network::rows, Network::width);
         Kokkos::deep_copy(x.view(), 0.5);
         for (int layer = 0; layer < 5; ++layer)
-            x = recompute(context, [&](Inference<Exec> &c, X in) { return network.layer(c, 1, in); }, x);
+            x = recompute(
+                context, [&](Inference<Exec> &c, X in) { return network.layer(c, 1, in); }, x);
         BOOST_TEST(!x.needs_gradient());
         auto const one = static_cast<std::size_t>(Network::rows * Network::width) * sizeof(double);
         BOOST_TEST(context.pool().statistics().bytes_in_use < 2 * one + 512);

@@ -53,9 +53,9 @@ BOOST_AUTO_TEST_CASE(one_text_in_all_its_spellings) {
     Records const expected{{"a first", "MKTAY"}, {"b/1", ""}, {"c", "LX"}};
     check_records(read(">a first\nMKTAY\n>b/1\n>c\nLX\n"), expected);
     check_records(read(">a first\r\nMKTAY\r\n>b/1\r\n>c\r\nLX\r\n"), expected);
-    check_records(read(">a first\nMKTAY\n>b/1\n>c\nLX"), expected);                // no end of line at the end
-    check_records(read(">a first\nM\nKT\nAY\n>b/1\n\n\n>c\nL\nX\n\n"), expected);  // wrapped, blank lines
-    check_records(read("\xEF\xBB\xBF>a first\nMKTAY\n>b/1\n>c\nLX"), expected);    // byte-order mark
+    check_records(read(">a first\nMKTAY\n>b/1\n>c\nLX"), expected);               // no end of line at the end
+    check_records(read(">a first\nM\nKT\nAY\n>b/1\n\n\n>c\nL\nX\n\n"), expected); // wrapped, blank lines
+    check_records(read("\xEF\xBB\xBF>a first\nMKTAY\n>b/1\n>c\nLX"), expected);   // byte-order mark
     check_records(read("\n \n;note\n>a first\nMK\n;x J\nTAY\n>b/1\n>c\nlx"), expected);
     check_records(read("> a first \t\nmK t\tAy*\n>b/1\n*\n>c\n-L--X-*\n-\n"), expected);
     check_records(read(">a first\nMKTAY*\n\n>b/1\n>c\nLX**\n*"), expected);

@@ -79,12 +79,18 @@ BOOST_AUTO_TEST_CASE(plain_gzip_zstd_and_pipes_read_the_same) {
     std::string_view const text = large.fasta;
     std::string const part1 = gzip(text.substr(0, 1'000'003)), part2 = gzip(text.substr(1'000'003));
     std::string const frame1 = zstd(text.substr(0, 3'000'001)), frame2 = zstd(text.substr(3'000'001));
-    std::string const skippable("\x50\x2A\x4D\x18\x03\x00\x00\x00" "abc", 11);
+    std::string const skippable("\x50\x2A\x4D\x18\x03\x00\x00\x00"
+                                "abc",
+                                11);
     // Names say nothing: the first bytes tell.
-    std::vector<std::pair<std::string, std::string>> const files{
-        {"plain.gz", std::string(text)},     {"one.fasta", gzip(text)},     {"two", part1 + part2},
-        {"padded", gzip(text) + std::string(700'000, '\0')}, {"bgzip", part1 + gzip("") + part2 + gzip("")},
-        {"zstd.fasta", zstd(text)},          {"frames", frame1 + frame2},   {"pzstd", skippable + frame1 + frame2}};
+    std::vector<std::pair<std::string, std::string>> const files{{"plain.gz", std::string(text)},
+                                                                 {"one.fasta", gzip(text)},
+                                                                 {"two", part1 + part2},
+                                                                 {"padded", gzip(text) + std::string(700'000, '\0')},
+                                                                 {"bgzip", part1 + gzip("") + part2 + gzip("")},
+                                                                 {"zstd.fasta", zstd(text)},
+                                                                 {"frames", frame1 + frame2},
+                                                                 {"pzstd", skippable + frame1 + frame2}};
     for (auto const &[name, bytes] : files)
         BOOST_TEST((read({folder.write(name, bytes).string()}) == large.expected), name);
 
@@ -161,7 +167,15 @@ BOOST_AUTO_TEST_CASE(damaged_and_truncated_compression_is_an_error) {
     BOOST_CHECK_THROW(read({folder.write("x", damaged).string()}), Error);
     check_error([&] { read({folder.write("x", zipped + "more").string()}); }, "bytes after the gzip data");
     check_error([&] { read({folder.write("x", zipped + "\x1F").string()}); }, "bytes after the gzip data");
-    check_error([&] { read({folder.write("x", std::string("\xFD" "7zXZ\0abc", 9)).string()}); }, "xz is not supported");
+    check_error(
+        [&] {
+            read({folder
+                      .write("x", std::string("\xFD"
+                                              "7zXZ\0abc",
+                                              9))
+                      .string()});
+        },
+        "xz is not supported");
     check_error([&] { read({folder.write("x", "BZh91AY").string()}); }, "bzip2 is not supported");
 }
 

@@ -58,8 +58,9 @@ std::map<std::uint64_t, std::string> texts(Packer const &packer, std::vector<Bat
     for (BatchPlan const &plan : plans) {
         Batch const batch = packer.build(plan);
         for (index_t b = 0; b < batch.sequences(); ++b)
-            BOOST_REQUIRE(result.emplace(batch.samples[static_cast<std::size_t>(b)],
-                                         text(packer.store().vocabulary(), batch, b)).second);
+            BOOST_REQUIRE(
+                result.emplace(batch.samples[static_cast<std::size_t>(b)], text(packer.store().vocabulary(), batch, b))
+                    .second);
     }
     return result;
 }

@@ -214,9 +214,9 @@ BOOST_AUTO_TEST_CASE(errors_say_what_is_wrong) {
     TemporaryFolder const folder;
     write_store(folder / "s", random_proteins(12, 3, 20));
     std::string const good = read_file(folder / "s");
-    check_error([&] { open(good.substr(0, good.size() - 1)); },
-                "x.store: has " + std::to_string(good.size() - 1) + " bytes, expected " + std::to_string(good.size()) +
-                    " (truncated?)");
+    check_error([&] { open(good.substr(0, good.size() - 1)); }, "x.store: has " + std::to_string(good.size() - 1) +
+                                                                    " bytes, expected " + std::to_string(good.size()) +
+                                                                    " (truncated?)");
     check_error([] { open(">a\nMKT\n"); }, "x.store: not a protlm token store");
     check_error([&] { TokenStore(folder / "none"); }, "none: cannot open");
     std::string bad = good;

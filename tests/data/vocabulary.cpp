@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-using protlm::test::check_error;
 using protlm::Vocabulary;
+using protlm::test::check_error;
 
 BOOST_AUTO_TEST_SUITE(vocabulary)
 
@@ -60,8 +60,14 @@ BOOST_AUTO_TEST_CASE(special_is_what_is_no_letter) {
 }
 
 BOOST_AUTO_TEST_CASE(sentencepiece_vocabularies_work) {
-    auto const it = Vocabulary::from_pieces(
-        {"<pad>", "</s>", "<unk>", "\xE2\x96\x81" "A", "\xE2\x96\x81" "X", "\xE2\x96\x81" "U", "<extra_id_0>"});
+    auto const it = Vocabulary::from_pieces({"<pad>", "</s>", "<unk>",
+                                             "\xE2\x96\x81"
+                                             "A",
+                                             "\xE2\x96\x81"
+                                             "X",
+                                             "\xE2\x96\x81"
+                                             "U",
+                                             "<extra_id_0>"});
     BOOST_TEST(it.pad == 0);
     BOOST_TEST(it.sep == 1);
     BOOST_TEST(it.unknown == 2);

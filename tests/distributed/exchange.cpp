@@ -100,7 +100,8 @@ BOOST_AUTO_TEST_CASE(ranks_may_be_ready_in_different_orders) {
     if (world.rank % 2)
         std::reverse(order.begin(), order.end());
     auto const pending = world.rank == 0 ? std::vector<ParameterId>{3, 3, 4} : all_parameters();
-    std::erase_if(order, [&](ParameterId id) { return std::find(pending.begin(), pending.end(), id) == pending.end(); });
+    std::erase_if(order,
+                  [&](ParameterId id) { return std::find(pending.begin(), pending.end(), id) == pending.end(); });
     for (index_t bytes : {1, 3000})
         BOOST_TEST(compare_bits("gradients", exchanged(bytes, pending, order), expected()));
 }
@@ -113,9 +114,9 @@ BOOST_AUTO_TEST_CASE(buckets_have_the_size_asked_for) {
                                              {.bucket_bytes = bytes})
             .buckets();
     };
-    BOOST_TEST(count(1) == 12);       // one a tensor that is not empty
+    BOOST_TEST(count(1) == 12); // one a tensor that is not empty
     BOOST_TEST(count(1 << 22) == 1);
-    BOOST_TEST(count(2800) == 5);     // a weight and what lies behind it
+    BOOST_TEST(count(2800) == 5); // a weight and what lies behind it
     BOOST_CHECK_THROW(count(0), Error);
 }
 
@@ -137,12 +138,11 @@ BOOST_AUTO_TEST_CASE(small_sums_and_agreement) {
     BOOST_TEST(numbers[1] == world.size * (world.size - 1) / 2);
     BOOST_CHECK_NO_THROW(world.communicator.require_agreement("the options", 42));
     if (world.size > 1)
-        BOOST_CHECK_EXCEPTION(
-            world.communicator.require_agreement("the options", world.rank == world.size - 1 ? 1 : 2), Error,
-            [&](Error const &error) {
-                return error.what() == "ranks disagree about the options: rank " + std::to_string(world.size - 1) +
-                                           " differs from rank 0";
-            });
+        BOOST_CHECK_EXCEPTION(world.communicator.require_agreement("the options", world.rank == world.size - 1 ? 1 : 2),
+                              Error, [&](Error const &error) {
+                                  return error.what() == "ranks disagree about the options: rank " +
+                                                             std::to_string(world.size - 1) + " differs from rank 0";
+                              });
 }
 
 BOOST_AUTO_TEST_CASE(communicators_move_and_report) {

@@ -37,8 +37,8 @@ Run run(Bigram<float, Host> &model, X &exchange, int parts, Options const &optio
         std::vector<Batch> micro;
         auto const stride = static_cast<std::size_t>(exchange.size() * parts);
         for (int part = 0; part < parts; ++part)
-            micro.push_back(join(data, static_cast<std::size_t>(exchange.rank() + part * exchange.size()),
-                                 data.size(), stride));
+            micro.push_back(
+                join(data, static_cast<std::size_t>(exchange.rank() + part * exchange.size()), data.size(), stride));
         auto const loss = [&](auto &c, Batch const &batch) { return model.loss(c, batch); };
         StepResult const done = step(context, micro, loss, optimizer, exchange, s, 1e-2, [] { return RankNews(); });
         result.losses.push_back(done.loss);
@@ -64,7 +64,8 @@ void check_like_serial(Options const &options, double clip = 0) {
         BOOST_TEST(compare("losses", actual.losses, expected.losses, {.relative = 1e-5}));
         BOOST_TEST(compare("gradient norms", actual.norms, expected.norms, {.relative = 1e-5}));
         BOOST_TEST(compare("weights", actual.weights, expected.weights, {.absolute = 1e-5}));
-        exchange.require_agreement("the weights after ten steps", fingerprint(std::as_bytes(std::span(actual.weights))));
+        exchange.require_agreement("the weights after ten steps",
+                                   fingerprint(std::as_bytes(std::span(actual.weights))));
     }
 }
 
@@ -85,8 +86,9 @@ BOOST_AUTO_TEST_CASE(ranks_without_anything_to_do_take_part) {
         AdamW<float, Host> optimizer(m.parameters(), {});
         GradientStep<float, Host> step(m.parameters(), 1.0);
         Training<Host> context;
-        return step(context, micro, [&](auto &c, Batch const &b) { return m.loss(c, b); }, optimizer, x, 1, 1e-2,
-                    [] { return RankNews(); });
+        return step(
+            context, micro, [&](auto &c, Batch const &b) { return m.loss(c, b); }, optimizer, x, 1, 1e-2,
+            [] { return RankNews(); });
     };
     StepResult const expected = one_step(serial, none, {join(data, 0, 3)});
     // The first rank has all, with an empty micro-batch last; the others have an empty one, or none at all.
@@ -109,10 +111,12 @@ BOOST_AUTO_TEST_CASE(a_signal_on_one_rank_reaches_all) {
     GradientStep<float, Host> step(model.parameters(), 1.0);
     Training<Host> context;
     bool const last = exchange.rank() == exchange.size() - 1;
-    StepResult const done =
-        step(context, std::vector<Batch>{join(bigram_sequences(2, 1), 0, 2)},
-             [&](auto &c, Batch const &b) { return model.loss(c, b); }, optimizer, exchange, 1, 1e-2,
-             [&] { return RankNews{last, exchange.rank() == 0 ? 7.0 : 100.0}; });
+    StepResult const done = step(
+        context, std::vector<Batch>{join(bigram_sequences(2, 1), 0, 2)},
+        [&](auto &c, Batch const &b) { return model.loss(c, b); }, optimizer, exchange, 1, 1e-2,
+        [&] {
+            return RankNews{last, exchange.rank() == 0 ? 7.0 : 100.0};
+        });
     BOOST_TEST(done.news.signal);
     BOOST_TEST(done.news.elapsed == 7.0); // the first rank's clock counts
 }

@@ -163,8 +163,9 @@ BOOST_AUTO_TEST_CASE(text_in_vectors_out) {
     std::vector<float> const expected(result[1].residues.end() - 48, result[1].residues.end());
     BOOST_TEST(compare_bits("residue", last, expected));
     BOOST_TEST(message_of([&] { result[1].residue(5); }) == "Embedding: residue 5 of 5");
-    BOOST_TEST(message_of([&] { embed(model, {"MKT", "MK1"}); }) ==
-               "embed: protein number 2: encode: letter '1' at position 3 is not in the alphabet");
+    BOOST_TEST(message_of([&] {
+                   embed(model, {"MKT", "MK1"});
+               }) == "embed: protein number 2: encode: letter '1' at position 3 is not in the alphabet");
 }
 
 BOOST_AUTO_TEST_CASE(no_allocation_once_batches_have_been_seen) {
@@ -185,12 +186,14 @@ BOOST_AUTO_TEST_CASE(a_models_folder_or_a_runs_folder_names_a_model) {
     model.save(folder / "model");
     BOOST_TEST(find_model(folder / "model") == folder / "model");
     BOOST_TEST((read_model_vocabulary(folder / "model", 30) == Vocabulary::protbert()));
-    BOOST_TEST(message_of([&] { read_model_vocabulary(folder / "model", 31); }).ends_with(
-        "vocab.txt: is missing, and a model of 31 tokens does not have ProtBert's vocabulary"));
+    BOOST_TEST(message_of([&] {
+                   read_model_vocabulary(folder / "model", 31);
+               }).ends_with("vocab.txt: is missing, and a model of 31 tokens does not have ProtBert's vocabulary"));
     folder.write("model/vocab.txt", "[PAD]\n[CLS]\n[SEP]\nA\nC\nX\n");
     BOOST_TEST(read_model_vocabulary(folder / "model", 6).size() == 6);
-    BOOST_TEST(message_of([&] { read_model_vocabulary(folder / "model", 5); }).ends_with(
-        "has 6 pieces, but the model's vocab_size is 5"));
+    BOOST_TEST(message_of([&] {
+                   read_model_vocabulary(folder / "model", 5);
+               }).ends_with("has 6 pieces, but the model's vocab_size is 5"));
     for (index_t const step : {20, 100}) {
         CheckpointWriter checkpoint(folder / "run" / step_folder_name(step));
         checkpoint.write("config.json", "{}");

@@ -53,9 +53,9 @@ BOOST_AUTO_TEST_CASE(the_largest_batch_counts) {
         return forecast_embedding(embedder, random_proteins(lengths), parameters).activations;
     };
     std::vector<index_t> const many(50, 98);
-    BOOST_TEST(of(100, {98}) == of(100000, {98}));         // no more than there is
+    BOOST_TEST(of(100, {98}) == of(100000, {98})); // no more than there is
     BOOST_TEST(of(100, many) < of(1000, many));
-    BOOST_TEST(of(100, {1000}) == of(1002, {1000}));       // a long protein is a batch of its own
+    BOOST_TEST(of(100, {1000}) == of(1002, {1000})); // a long protein is a batch of its own
     BOOST_TEST(of(5000, many) == of(1000000, many));
 }
 

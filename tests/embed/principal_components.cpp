@@ -53,10 +53,12 @@ BOOST_AUTO_TEST_CASE(all_components_keep_all_distances) {
 BOOST_AUTO_TEST_CASE(equal_points_have_no_variance_and_odd_sizes_are_errors) {
     auto const result = principal_components(std::vector<double>(8, 3.0), 4, 2);
     BOOST_TEST(result.variance[0] == 0.0);
-    BOOST_TEST(message_of([] { principal_components({1, 2, 3}, 2, 1); }) ==
-               "principal_components: 3 values are no 2 points");
-    BOOST_TEST(message_of([] { principal_components({1, 2}, 2, 3); }) ==
-               "principal_components: 3 directions of 2 points");
+    BOOST_TEST(message_of([] {
+                   principal_components({1, 2, 3}, 2, 1);
+               }) == "principal_components: 3 values are no 2 points");
+    BOOST_TEST(message_of([] {
+                   principal_components({1, 2}, 2, 3);
+               }) == "principal_components: 3 directions of 2 points");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -18,8 +18,8 @@ struct Read {
 Read read(std::string const &text, ReadOptions const &options = {}) {
     TemporaryFolder const folder;
     Read result;
-    result.proteins = read_proteins({folder.write("a.fasta", text).string()}, Vocabulary::protbert(), options,
-                                    result.report);
+    result.proteins =
+        read_proteins({folder.write("a.fasta", text).string()}, Vocabulary::protbert(), options, result.report);
     return result;
 }
 
@@ -51,10 +51,10 @@ BOOST_AUTO_TEST_CASE(long_proteins_are_errors_cut_or_left_out_and_never_silently
                boost::test_tools::per_element());
     auto const skipped = read(text, {.max_length = 4, .on_long = LongProteins::skip});
     BOOST_TEST(skipped.proteins.ids() == std::vector<std::string>{"b"}, boost::test_tools::per_element());
-    BOOST_TEST(warnings(skipped.report, skipped.proteins, 4) ==
-                   std::vector<std::string>{
-                       "proteins longer than 4 residues, left out: 2 (a (5 residues), c (7 residues))"},
-               boost::test_tools::per_element());
+    BOOST_TEST(
+        warnings(skipped.report, skipped.proteins, 4) ==
+            std::vector<std::string>{"proteins longer than 4 residues, left out: 2 (a (5 residues), c (7 residues))"},
+        boost::test_tools::per_element());
     auto const all = read(text);
     BOOST_TEST(all.proteins.size() == 3);
     BOOST_TEST(warnings(all.report, all.proteins, 0).empty());
@@ -74,12 +74,12 @@ BOOST_AUTO_TEST_CASE(repeated_ids_empty_records_and_masked_letters_are_told) {
     auto const odd = read(">a\nM1K\n>b\n>a\nMM\n>a\nM\n>c\nM\n>b\nA\n", {.fasta = {InvalidLetters::mask}});
     BOOST_TEST(odd.proteins.size() == 6);
     BOOST_TEST(odd.proteins.repeated_ids() == (std::vector<std::string>{"a", "b"}), boost::test_tools::per_element());
-    BOOST_TEST(warnings(odd.report, odd.proteins, 0) ==
-                   (std::vector<std::string>{
-                       "records without residues, whose vectors are zeros: 1",
-                       "letters outside the alphabet, read as X: 1",
-                       "ids that occur more than once, all kept in the order of the input: 2 (a, b)"}),
-               boost::test_tools::per_element());
+    BOOST_TEST(
+        warnings(odd.report, odd.proteins, 0) ==
+            (std::vector<std::string>{"records without residues, whose vectors are zeros: 1",
+                                      "letters outside the alphabet, read as X: 1",
+                                      "ids that occur more than once, all kept in the order of the input: 2 (a, b)"}),
+        boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

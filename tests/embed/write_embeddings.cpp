@@ -95,8 +95,8 @@ BOOST_AUTO_TEST_CASE(an_error_leaves_no_file) {
     auto const proteins = random_proteins({10, 100});
     Embedder embedder(model, Vocabulary::protbert());
     auto const quiet = [](index_t, index_t) {};
-    auto const text = message_of(
-        [&] { write_embeddings(embedder, proteins, proteins.all(), folder / "a.h5", info(), {}, quiet); });
+    auto const text =
+        message_of([&] { write_embeddings(embedder, proteins, proteins.all(), folder / "a.h5", info(), {}, quiet); });
     BOOST_TEST(text.starts_with("protein protein 1 has 100 residues, but the model has 64 positions"));
     BOOST_TEST(std::filesystem::is_empty(folder.path()));
     BOOST_TEST(message_of([&] { write_embeddings(embedder, proteins, {0}, folder / "a.h5", info(), {}, quiet); }) ==

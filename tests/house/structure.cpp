@@ -103,7 +103,8 @@ Names reached_from(std::string const &header) {
 
 /// The text with comments, literals and preprocessor lines blanked; line breaks stay where they are.
 std::string without_comments(std::string text) {
-    static std::regex const pattern(R"re(//[^\n]*|(^|\n)[ ]*#[^\n]*|/\*[^]*?\*/|R"([^(\s]*)\([^]*?\)\1"|"(\\.|[^"\\\n])*"|'(\\.|[^'\\\n])+')re");
+    static std::regex const pattern(
+        R"re(//[^\n]*|(^|\n)[ ]*#[^\n]*|/\*[^]*?\*/|R"([^(\s]*)\([^]*?\)\1"|"(\\.|[^"\\\n])*"|'(\\.|[^'\\\n])+')re");
     std::string result;
     auto last = text.cbegin();
     for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end; ++match) {

@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(small_integers_survive_every_type) {
 }
 
 BOOST_AUTO_TEST_CASE(floats_round_to_the_nearest) {
-    BOOST_TEST((through(DataType::bf16, 1.00390625f) == 1.0f));  // 1 + 2^-8: a tie, goes to even
+    BOOST_TEST((through(DataType::bf16, 1.00390625f) == 1.0f));      // 1 + 2^-8: a tie, goes to even
     BOOST_TEST((through(DataType::bf16, 1.01171875f) == 1.015625f)); // 1 + 3 * 2^-8: a tie upwards
     BOOST_TEST((through(DataType::f16, 1.0f + 0x1p-11f) == 1.0f));
     BOOST_TEST((through(DataType::f16, 1.0f + 0x1.8p-10f) == 1.0f + 0x1p-9f));

@@ -19,14 +19,17 @@ std::vector<std::string> const ids = {"sp|P1|A/B C", "x", "x", "", "tr|Q2 long n
 std::vector<index_t> const lengths = {3, 1, 0, 7, 2};
 
 EmbeddingInfo make_info(DataType precision = DataType::f32, bool per_residue = true, int gzip = 0) {
-    return {.model = "bert", .model_sha256 = std::string(64, 'a'), .layer = 4, .precision = precision, .width = width,
-            .per_residue = per_residue, .gzip = gzip};
+    return {.model = "bert",
+            .model_sha256 = std::string(64, 'a'),
+            .layer = 4,
+            .precision = precision,
+            .width = width,
+            .per_residue = per_residue,
+            .gzip = gzip};
 }
 
 /// The value of a protein's row; exact in float16. Row -1 is the protein's own vector.
-float value(index_t protein, index_t row, index_t column) {
-    return float(protein * 100 + row * 8 + column) / 8;
-}
+float value(index_t protein, index_t row, index_t column) { return float(protein * 100 + row * 8 + column) / 8; }
 
 std::vector<float> rows(index_t protein, index_t first, index_t end) {
     std::vector<float> values;

@@ -110,8 +110,9 @@ BOOST_AUTO_TEST_CASE(wrong_fields_say_what_they_are_and_what_was_expected) {
     BOOST_TEST(message_of([&] { fields.required<std::vector<int>>("v"); }) ==
                "config.json: v[1]: is a string, expected an integer");
     BOOST_TEST(message_of([&] { fields.required<bool>("i"); }) == "config.json: i: is 0, expected true or false");
-    BOOST_TEST(message_of([&] { fields.choice("s", {"gelu", "relu"}); }) ==
-               "config.json: s: is \"x\", expected one of \"gelu\", \"relu\"");
+    BOOST_TEST(message_of([&] {
+                   fields.choice("s", {"gelu", "relu"});
+               }) == "config.json: s: is \"x\", expected one of \"gelu\", \"relu\"");
     BOOST_TEST(message_of([&] { fields.choice("none", {"gelu"}); }) ==
                "config.json: none: is missing, expected one of \"gelu\"");
     BOOST_TEST(message_of([&] { fields.object("o").required<std::string>("k"); }) ==

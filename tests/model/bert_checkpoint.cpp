@@ -115,14 +115,14 @@ BOOST_AUTO_TEST_CASE(old_names_and_names_without_prefix_are_found) {
 BOOST_AUTO_TEST_CASE(all_that_does_not_fit_is_in_one_message_with_shapes) {
     TemporaryFolder const folder;
     auto const model = made();
-    save_renamed(
-        model, folder.path(),
-        [](std::string const &name) {
-            bool const gone = name == "bert.encoder.layer.1.intermediate.dense.bias" ||
-                              name == "bert.embeddings.LayerNorm.weight" || name.find("token_type") != name.npos;
-            return gone ? std::string() : name;
-        },
-        {{"bert.embeddings.token_type_embeddings.weight", DataType::f32, {3, 24}}});
+    save_renamed(model, folder.path(),
+                 [](std::string const &name) {
+                     bool const gone = name == "bert.encoder.layer.1.intermediate.dense.bias" ||
+                                       name == "bert.embeddings.LayerNorm.weight" ||
+                                       name.find("token_type") != name.npos;
+                     return gone ? std::string() : name;
+                 },
+                 {{"bert.embeddings.token_type_embeddings.weight", DataType::f32, {3, 24}}});
     auto const text = message_of([&] { Bert<>::load(folder.path()); });
     BOOST_TEST(text == folder.path().string() +
                            ": does not fit the model:"

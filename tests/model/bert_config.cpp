@@ -66,8 +66,9 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.type_vocab_size = 0; }).starts_with("BertConfig: type_vocab_size: is 0"));
     BOOST_TEST(message([](auto &c) { c.hidden_dropout_prob = 1.0; }) ==
                "BertConfig: hidden_dropout_prob: is 1, expected at least 0 and below 1");
-    BOOST_TEST(message([](auto &c) { c.hidden_dropout_prob = std::numeric_limits<double>::quiet_NaN(); })
-                   .starts_with("BertConfig: hidden_dropout_prob: is "));
+    BOOST_TEST(message([](auto &c) {
+                   c.hidden_dropout_prob = std::numeric_limits<double>::quiet_NaN();
+               }).starts_with("BertConfig: hidden_dropout_prob: is "));
     BOOST_TEST(message([](auto &c) { c.layer_norm_eps = 0; }) ==
                "BertConfig: layer_norm_eps: is 0, expected a positive number");
     BOOST_TEST(message([](auto &c) { c.initializer_range = -1; }).starts_with("BertConfig: initializer_range: is -1"));
@@ -80,8 +81,9 @@ BOOST_AUTO_TEST_CASE(messages_about_files_name_the_file) {
                "config.json: model_type: is \"t5\", expected \"bert\"");
     BOOST_TEST(message_of([] { bert_config(fields(R"({"position_embedding_type": "relative_key"})")); }) ==
                "config.json: position_embedding_type: is \"relative_key\", expected \"absolute\"");
-    BOOST_TEST(message_of([] { bert_config(fields(R"({"hidden_size": "many"})")); })
-                   .starts_with("config.json: hidden_size: "));
+    BOOST_TEST(message_of([] {
+                   bert_config(fields(R"({"hidden_size": "many"})"));
+               }).starts_with("config.json: hidden_size: "));
     BOOST_TEST(message_of([] { bert_config(fields(R"({"hidden_size": 100, "num_attention_heads": 3})")); }) ==
                "config.json: hidden_size: is 100, expected a multiple of num_attention_heads 3");
 }

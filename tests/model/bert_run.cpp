@@ -25,20 +25,24 @@ BOOST_AUTO_TEST_CASE(bad_batches_are_errors_on_the_host) {
     auto const model = made();
     std::vector<std::int32_t> tokens{2, 5, 3, 2, 30, 3}, types(6, 0);
     std::vector<std::int64_t> const offsets{0, 3, 6};
-    BOOST_TEST(message_of([&] { model.validate({tokens, types, offsets}); }) ==
-               "Bert: tokens[4] is 30, expected at least 0 and below vocab_size 30");
+    BOOST_TEST(message_of([&] {
+                   model.validate({tokens, types, offsets});
+               }) == "Bert: tokens[4] is 30, expected at least 0 and below vocab_size 30");
     tokens[4] = -1;
-    BOOST_TEST(message_of([&] { model.validate({tokens, {}, offsets}); }) ==
-               "Bert: tokens[4] is -1, expected at least 0 and below vocab_size 30");
+    BOOST_TEST(message_of([&] {
+                   model.validate({tokens, {}, offsets});
+               }) == "Bert: tokens[4] is -1, expected at least 0 and below vocab_size 30");
     tokens[4] = 7;
     types[1] = 2;
-    BOOST_TEST(message_of([&] { model.validate({tokens, types, offsets}); }) ==
-               "Bert: token_types[1] is 2, expected at least 0 and below type_vocab_size 2");
+    BOOST_TEST(message_of([&] {
+                   model.validate({tokens, types, offsets});
+               }) == "Bert: token_types[1] is 2, expected at least 0 and below type_vocab_size 2");
     model.validate({tokens, {}, offsets});
     std::vector<std::int32_t> const long_one(42 + 40, 5);
     std::vector<std::int64_t> const long_offsets{0, 40, 82};
-    BOOST_TEST(message_of([&] { model.validate({long_one, {}, long_offsets}); }) ==
-               "Bert: sequence 1 has 42 tokens, but max_position_embeddings is 40");
+    BOOST_TEST(message_of([&] {
+                   model.validate({long_one, {}, long_offsets});
+               }) == "Bert: sequence 1 has 42 tokens, but max_position_embeddings is 40");
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(all_hidden_states_on_request, Case, Cases) {

@@ -173,8 +173,9 @@ BOOST_AUTO_TEST_CASE(dropout_of_attention_is_refused_in_training_only) {
     model.parameters().enable_gradients();
     Example const example;
     Training<Exec> context;
-    BOOST_TEST(message_of([&] { example_loss(model, context, example); })
-                   .starts_with("Bert: attention_probs_dropout_prob is 0.1, but training supports 0 only"));
+    BOOST_TEST(message_of([&] {
+                   example_loss(model, context, example);
+               }).starts_with("Bert: attention_probs_dropout_prob is 0.1, but training supports 0 only"));
     context.tape().clear();
     Inference<Exec> inference;
     BOOST_TEST(example_loss(model, inference, example).labelled == static_cast<index_t>(example.labels.size()));

@@ -30,7 +30,7 @@ Batch random_batch(std::size_t count, std::size_t length, std::uint64_t first = 
 
 /// The corrupted tokens and the labels (-1 where there is none) of one sequence.
 std::pair<std::vector<std::int32_t>, std::vector<std::int32_t>> part(Batch const &batch, MaskedBatch const &masked,
-                                                                      std::size_t b) {
+                                                                     std::size_t b) {
     auto const begin = batch.offsets[b], end = batch.offsets[b + 1];
     std::vector<std::int32_t> labels(static_cast<std::size_t>(end - begin), -1);
     for (std::size_t i = 0; i < masked.rows.size(); ++i)

@@ -55,9 +55,13 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(device_and_vector_forms_follow_the_definition, S, 
                 vector_slope = one_lane<S>(protlm::detail::slope_vector<Activation::gelu, S>, p),
                 vector_tanh = one_lane<S>(protlm::detail::activate_vector<Activation::gelu_tanh, S>, p),
                 vector_tanh_slope = one_lane<S>(protlm::detail::slope_vector<Activation::gelu_tanh, S>, p);
-        for (auto [value, expected] : {std::pair<S, long double>{device.value, exact}, {device.slope, slope},
-                                       {vector, exact}, {vector_slope, slope}, {device_tanh.value, with_tanh},
-                                       {vector_tanh, with_tanh}, {vector_tanh_slope, device_tanh.slope}})
+        for (auto [value, expected] : {std::pair<S, long double>{device.value, exact},
+                                       {device.slope, slope},
+                                       {vector, exact},
+                                       {vector_slope, slope},
+                                       {device_tanh.value, with_tanh},
+                                       {vector_tanh, with_tanh},
+                                       {vector_tanh_slope, device_tanh.slope}})
             worst = std::max(worst, std::abs(static_cast<double>(static_cast<long double>(value) - expected)) / scale);
     }
     BOOST_TEST(worst < bound);

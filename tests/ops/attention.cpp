@@ -50,7 +50,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(two_thousand, Case, FloatAndDouble) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(head_widths_of_every_kind, Case, FloatAndDouble) {
     for (index_t width : {1, 5, 24, 31, 40, 64, 80, 96, 128, 130, 200}) {
-        AttentionCase const shape{.queries = {50, 1, 0, 131}, .keys = {20, 130, 5, 131}, .heads = 3, .width = width,
+        AttentionCase const shape{.queries = {50, 1, 0, 131},
+                                  .keys = {20, 130, 5, 131},
+                                  .heads = 3,
+                                  .width = width,
                                   .scale = 1 / std::sqrt(static_cast<double>(width))};
         check_attention<Case>(describe(shape), shape.arguments(), scaled_attention(shape, FullMask{}), {shape},
                               attention_tolerance<Case>());

@@ -111,16 +111,16 @@ void check_biased(std::string const &name, AttentionCase const &shape, Mask mask
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(full_against_the_reference, Case, FloatAndDouble) {
     double const allowed = attention_tolerance<Case>();
-    AttentionCase const self{.queries = {1, 0, 49, 129, 400}, .keys = {1, 0, 49, 129, 400}, .heads = 2, .width = 5,
-                             .scale = 1.0};
+    AttentionCase const self{
+        .queries = {1, 0, 49, 129, 400}, .keys = {1, 0, 49, 129, 400}, .heads = 2, .width = 5, .scale = 1.0};
     check_biased<Case>("self", self, FullMask{}, true, 32, 128, allowed);
     AttentionCase const other{.queries = {1, 60, 0, 5}, .keys = {140, 20, 7, 0}, .heads = 3, .width = 8, .scale = 0.3};
     check_biased<Case>("cross", other, FullMask{}, true, 20, 60, allowed);
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(causal_against_the_reference, Case, FloatAndDouble) {
-    AttentionCase const shape{.queries = {1, 0, 49, 129, 3}, .keys = {1, 0, 49, 200, 150}, .heads = 2, .width = 5,
-                              .scale = 1.0};
+    AttentionCase const shape{
+        .queries = {1, 0, 49, 129, 3}, .keys = {1, 0, 49, 200, 150}, .heads = 2, .width = 5, .scale = 1.0};
     check_biased<Case>("causal", shape, CausalMask{}, false, 32, 128, attention_tolerance<Case>());
     check_biased<Case>("causal, 20 buckets", shape, CausalMask{}, false, 20, 60, attention_tolerance<Case>());
 }

@@ -37,9 +37,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(any_columns_of_one_tensor, Case, FloatAndDouble) {
         index_t all;
         std::array<index_t, 3> first;
     };
-    for (auto [all, first] : {Layout{30, {0, 10, 20}}, Layout{30, {20, 0, 10}}, Layout{34, {1, 12, 23}},
-                              Layout{10, {0, 0, 0}}, Layout{20, {0, 10, 10}}, Layout{30, {0, 0, 0}},
-                              Layout{30, {5, 5, 20}}}) {
+    for (auto [all, first] :
+         {Layout{30, {0, 10, 20}}, Layout{30, {20, 0, 10}}, Layout{34, {1, 12, 23}}, Layout{10, {0, 0, 0}},
+          Layout{20, {0, 10, 10}}, Layout{30, {0, 0, 0}}, Layout{30, {5, 5, 20}}}) {
         std::vector<Argument> const joint{argument(Role::tensor, rows, all, 1)};
         std::vector<Argument> parts;
         for (index_t f : first)

@@ -37,8 +37,8 @@ struct AttentionCase {
 struct QuadraticAttention {
     AttentionCase shape;
     /// Whether query i of a sequence sees key j, both from 0, with so many queries and keys.
-    std::function<bool(index_t i, index_t j, index_t queries, index_t keys)> sees =
-        [](index_t, index_t, index_t, index_t) { return true; };
+    std::function<bool(index_t i, index_t j, index_t queries, index_t keys)> sees = [](index_t, index_t, index_t,
+                                                                                       index_t) { return true; };
     /// What is added to the score.
     std::function<double(index_t head, index_t i, index_t j, index_t queries, index_t keys)> bias =
         [](index_t, index_t, index_t, index_t, index_t) { return 0.0; };

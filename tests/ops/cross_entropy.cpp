@@ -32,15 +32,15 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians, Case, InDouble) {
         check_jacobians<Case>(std::to_string(classes) + " classes", {argument(Role::tensor, 4, classes, 1, 3.0)},
                               loss_of(some_labels(4, classes)));
     // the head of a language model: logits of labelled rows only
-    check_jacobians<Case>("tied head", {argument(Role::tensor, 5, 4, 1), argument(Role::weight, 7, 4, 2),
-                                        argument(Role::weight, 1, 7, 3)},
-                          [](auto &context, auto const &o) {
-                              auto const rows = context.template upload<index_t>(std::vector<index_t>{1, 4});
-                              auto const labelled = gather_rows(context, o.tensor(0), rows);
-                              auto const logits = linear(context, labelled, o.weight(1), o.weight(2));
-                              return cross_entropy(context, logits, context.template upload<std::int32_t>(Labels{6, 0}))
-                                  .sum;
-                          });
+    check_jacobians<Case>(
+        "tied head",
+        {argument(Role::tensor, 5, 4, 1), argument(Role::weight, 7, 4, 2), argument(Role::weight, 1, 7, 3)},
+        [](auto &context, auto const &o) {
+            auto const rows = context.template upload<index_t>(std::vector<index_t>{1, 4});
+            auto const labelled = gather_rows(context, o.tensor(0), rows);
+            auto const logits = linear(context, labelled, o.weight(1), o.weight(2));
+            return cross_entropy(context, logits, context.template upload<std::int32_t>(Labels{6, 0})).sum;
+        });
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(loss_and_right_answers_follow_the_definition, Case, FloatAndDouble) {
@@ -123,11 +123,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(no_labelled_row_is_no_loss, Case, FloatAndDouble) 
 BOOST_AUTO_TEST_CASE(errors_name_the_argument_and_both_extents) {
     ReferenceCase::Training context;
     auto const logits = context.tensor<double>(2, 3);
-    BOOST_CHECK_EXCEPTION(
-        cross_entropy(context, logits, context.upload<std::int32_t>(Labels{0, 1, 2})), Error,
-        [](Error const &error) {
-            return error.what() == std::string("cross_entropy: labels has 3 entries, expected 2");
-        });
+    BOOST_CHECK_EXCEPTION(cross_entropy(context, logits, context.upload<std::int32_t>(Labels{0, 1, 2})), Error,
+                          [](Error const &error) {
+                              return error.what() == std::string("cross_entropy: labels has 3 entries, expected 2");
+                          });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -29,8 +29,8 @@ std::vector<typename Case::accumulate> two_masks(std::vector<std::uint64_t> cons
     auto const s = context.template upload<std::uint64_t>(sample);
     auto const p = context.template upload<std::int32_t>(position);
     auto const rows = static_cast<index_t>(sample.size());
-    auto const ones = make_tensor<A>(context, rows, cols,
-                                     std::vector<double>(static_cast<std::size_t>(rows * cols), 1.0));
+    auto const ones =
+        make_tensor<A>(context, rows, cols, std::vector<double>(static_cast<std::size_t>(rows * cols), 1.0));
     context.set_dropout({11, 2, s.view(), p.view()});
     auto const first = host_elements(dropout(context, ones, 0.3).view());
     auto const second = host_elements(dropout(context, ones, 0.3).view());

@@ -22,9 +22,8 @@ auto gather(std::vector<index_t> rows) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians_of_add, Case, InDouble) {
     std::vector<Argument> both{argument(Role::tensor, 3, 5, 1), argument(Role::tensor, 3, 5, 2)};
     check_jacobians<Case>("add", both, sum_of_both);
-    check_jacobians<Case>("x + x", {both[0]}, [](auto &context, auto const &o) {
-        return add(context, o.tensor(0), o.tensor(0));
-    });
+    check_jacobians<Case>("x + x", {both[0]},
+                          [](auto &context, auto const &o) { return add(context, o.tensor(0), o.tensor(0)); });
     check_jacobians<Case>("(a + b) + a", both, [](auto &context, auto const &o) {
         return add(context, add(context, o.tensor(0), o.tensor(1)), o.tensor(0));
     });
@@ -42,15 +41,12 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians_of_gather, Case, InDouble) {
     std::vector<Argument> const x{argument(Role::tensor, 5, 3, 1)};
     check_jacobians<Case>("some rows", x, gather({4, 0, 3}));
     check_jacobians<Case>("all rows", x, gather({0, 1, 2, 3, 4}));
-    check_jacobians<Case>("gather of a sum", {x[0], argument(Role::tensor, 5, 3, 2)},
-                          [](auto &context, auto const &o) {
-                              auto const sum = add(context, o.tensor(0), o.tensor(1));
-                              auto const few = gather_rows(context, sum, context.template upload<index_t>(
-                                                                             std::vector<index_t>{1, 4}));
-                              auto const others = gather_rows(context, sum, context.template upload<index_t>(
-                                                                                std::vector<index_t>{4, 2}));
-                              return add(context, few, others);
-                          });
+    check_jacobians<Case>("gather of a sum", {x[0], argument(Role::tensor, 5, 3, 2)}, [](auto &context, auto const &o) {
+        auto const sum = add(context, o.tensor(0), o.tensor(1));
+        auto const few = gather_rows(context, sum, context.template upload<index_t>(std::vector<index_t>{1, 4}));
+        auto const others = gather_rows(context, sum, context.template upload<index_t>(std::vector<index_t>{4, 2}));
+        return add(context, few, others);
+    });
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(sums_and_copies_are_exact, Case, FloatAndDouble) {
@@ -85,9 +81,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(nothing_gathered_leaves_a_zero_gradient, Case, Flo
 BOOST_AUTO_TEST_CASE(errors_name_the_argument_and_both_extents) {
     ReferenceCase::Training context;
     auto const a = context.tensor<double>(2, 3), b = context.tensor<double>(3, 3), c = context.tensor<double>(2, 4);
-    auto const is = [](std::string text) {
-        return [text](Error const &error) { return error.what() == text; };
-    };
+    auto const is = [](std::string text) { return [text](Error const &error) { return error.what() == text; }; };
     BOOST_CHECK_EXCEPTION(add(context, a, b), Error, is("add: b has 3 rows, expected 2"));
     BOOST_CHECK_EXCEPTION(add(context, a, c), Error, is("add: b has 4 columns, expected 3"));
 }

@@ -90,13 +90,11 @@ BOOST_AUTO_TEST_CASE(errors_name_the_argument_and_both_extents) {
         context, {argument(Role::weight, 4, 3, 1), argument(Role::weight, 4, 2, 1)});
     auto const three = context.upload<std::int32_t>(Ids{0, 1, 2}), two = context.upload<std::int32_t>(Ids{0, 1});
     using L = Lookup<double, ReferenceCase::device>;
-    auto const is = [](std::string text) {
-        return [text](Error const &error) { return error.what() == text; };
-    };
-    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{two, o.weight(0)}}),
-                          Error, is("embedding: ids has 2 entries, expected 3"));
-    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{three, o.weight(1)}}),
-                          Error, is("embedding: table has 2 columns, expected 3"));
+    auto const is = [](std::string text) { return [text](Error const &error) { return error.what() == text; }; };
+    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{two, o.weight(0)}}), Error,
+                          is("embedding: ids has 2 entries, expected 3"));
+    BOOST_CHECK_EXCEPTION(embedding(context, std::array{L{three, o.weight(0)}, L{three, o.weight(1)}}), Error,
+                          is("embedding: table has 2 columns, expected 3"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -32,8 +32,8 @@ void check_rows(std::string const &name, std::vector<Argument> const &arguments,
     auto const cols = static_cast<index_t>(whole.size()) / rows;
     using Serial = OpCase<Kokkos::Serial, typename Case::scalar, Case::kernels>;
     if constexpr (is_host_space<typename Case::device>)
-        BOOST_TEST(compare_bits(name + ", one thread", forward<Serial, typename Serial::Inference>(arguments, build),
-                                whole));
+        BOOST_TEST(
+            compare_bits(name + ", one thread", forward<Serial, typename Serial::Inference>(arguments, build), whole));
     for (index_t count = 1; count <= rows; count += step) {
         index_t const first = (count * 7) % (rows - count + 1);
         auto part = arguments;
@@ -43,38 +43,39 @@ void check_rows(std::string const &name, std::vector<Argument> const &arguments,
                 part[i] = rows_of_argument(arguments[i], first, count);
         auto const rows_alone = forward<Case, typename Case::Inference>(part, build);
         std::string const label = name + ", rows " + std::to_string(first) + " to " + std::to_string(first + count);
-        BOOST_TEST_REQUIRE(compare_bits(label, rows_alone, rows_of_values(whole, cols, first, count),
-                                        static_cast<std::size_t>(cols)));
+        BOOST_TEST_REQUIRE(
+            compare_bits(label, rows_alone, rows_of_values(whole, cols, first, count), static_cast<std::size_t>(cols)));
     }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(linear_rows, Case, FloatAndDouble) {
     for (Activation f : {Activation::none, Activation::gelu})
-        check_rows<Case>("linear", {argument(Role::tensor, 300, 37, 1), argument(Role::weight, 45, 37, 2),
-                                    argument(Role::weight, 1, 45, 3)},
-                         [f](auto &context, auto const &o) {
-                             return linear(context, o.tensor(0), o.weight(1), o.weight(2), f);
-                         });
+        check_rows<Case>(
+            "linear",
+            {argument(Role::tensor, 300, 37, 1), argument(Role::weight, 45, 37, 2), argument(Role::weight, 1, 45, 3)},
+            [f](auto &context, auto const &o) { return linear(context, o.tensor(0), o.weight(1), o.weight(2), f); });
     // several blocks of depth, and a residual
-    check_rows<Case>("deep linear", {argument(Role::tensor, 300, 1100, 1), argument(Role::weight, 70, 1100, 2),
-                                     argument(Role::weight, 1, 70, 3), argument(Role::tensor, 300, 70, 4)},
-                     [](auto &context, auto const &o) {
-                         return linear(context, o.tensor(0), o.weight(1), o.weight(2), Activation::none, o.tensor(3));
-                     },
-                     17);
+    check_rows<Case>(
+        "deep linear",
+        {argument(Role::tensor, 300, 1100, 1), argument(Role::weight, 70, 1100, 2), argument(Role::weight, 1, 70, 3),
+         argument(Role::tensor, 300, 70, 4)},
+        [](auto &context, auto const &o) {
+            return linear(context, o.tensor(0), o.weight(1), o.weight(2), Activation::none, o.tensor(3));
+        },
+        17);
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(norm_rows, Case, FloatAndDouble) {
     for (index_t cols : {1, 16, 75, 130}) {
-        check_rows<Case>("layer_norm", {argument(Role::tensor, 300, cols, 1), argument(Role::weight, 1, cols, 2),
-                                        argument(Role::weight, 1, cols, 3)},
+        check_rows<Case>("layer_norm",
+                         {argument(Role::tensor, 300, cols, 1), argument(Role::weight, 1, cols, 2),
+                          argument(Role::weight, 1, cols, 3)},
                          [](auto &context, auto const &o) {
                              return layer_norm(context, o.tensor(0), o.weight(1), o.weight(2), 1e-12);
                          });
-        check_rows<Case>("rms_norm", {argument(Role::tensor, 300, cols, 1), argument(Role::weight, 1, cols, 2)},
-                         [](auto &context, auto const &o) {
-                             return rms_norm(context, o.tensor(0), o.weight(1), 1e-6);
-                         });
+        check_rows<Case>(
+            "rms_norm", {argument(Role::tensor, 300, cols, 1), argument(Role::weight, 1, cols, 2)},
+            [](auto &context, auto const &o) { return rms_norm(context, o.tensor(0), o.weight(1), 1e-6); });
     }
 }
 
@@ -130,9 +131,9 @@ void check_batches(Mask mask) {
             std::vector<index_t> batch;
             index_t row;
         };
-        for (auto const &[batch, row] : {Place{{length, 61, 0, 5}, 0}, Place{{61, 0, 5, length}, 66},
-                                         Place{{61, length, 0, 5}, 61}, Place{{1, length, 400}, 1},
-                                         Place{{length, length, 2}, length}}) {
+        for (auto const &[batch, row] :
+             {Place{{length, 61, 0, 5}, 0}, Place{{61, 0, 5, length}, 66}, Place{{61, length, 0, 5}, 61},
+              Place{{1, length, 400}, 1}, Place{{length, length, 2}, length}}) {
             auto const together = run_batch<Case>(batch, mask);
             BOOST_TEST(compare_bits("length " + std::to_string(length) + " from row " + std::to_string(row),
                                     rows_of_values(together, width, row, length), alone, width));

@@ -35,10 +35,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians_of_every_activation, Case, InDouble) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(jacobians_without_bias_and_with_residual, Case, InDouble) {
     Shape const s{3, 4, 5};
     using Weights = Weight<double, typename Case::device>;
-    check_jacobians<Case>("no bias", {argument(Role::tensor, s.t, s.k, 1), argument(Role::weight, s.n, s.k, 2)},
-                          [](auto &context, auto const &o) {
-                              return linear(context, o.tensor(0), o.weight(1), Weights{});
-                          });
+    check_jacobians<Case>(
+        "no bias", {argument(Role::tensor, s.t, s.k, 1), argument(Role::weight, s.n, s.k, 2)},
+        [](auto &context, auto const &o) { return linear(context, o.tensor(0), o.weight(1), Weights{}); });
     auto with_residual = arguments_of(s);
     with_residual.push_back(argument(Role::tensor, s.t, s.n, 4));
     check_jacobians<Case>("residual", with_residual, [](auto &context, auto const &o) {

@@ -23,8 +23,8 @@ struct Fused {
         ParameterTable table;
         table.add("before", {3}, Initialiser::ones());
         for (index_t height : heights) {
-            weights.push_back(table.add("weight" + std::to_string(height), {height, width},
-                                        Initialiser::truncated_normal(0.5)));
+            weights.push_back(
+                table.add("weight" + std::to_string(height), {height, width}, Initialiser::truncated_normal(0.5)));
             biases.push_back(table.add("bias" + std::to_string(height), {height}, Initialiser::truncated_normal(0.5)));
         }
         table.add("behind", {5}, Initialiser::ones());
@@ -56,8 +56,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_group_is_its_members_side_by_side, Case, FloatAn
     auto const joined = host_elements(y.view());
     index_t first = 0;
     for (std::size_t i = 0; i < heights.size(); ++i) {
-        auto const part = linear(other, z, apart.parameters.weight(apart.weights[i]),
-                                 apart.parameters.weight(apart.biases[i]));
+        auto const part =
+            linear(other, z, apart.parameters.weight(apart.weights[i]), apart.parameters.weight(apart.biases[i]));
         std::vector<A> columns;
         std::vector<double> part_gradient;
         for (index_t t = 0; t < rows; ++t)

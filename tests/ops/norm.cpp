@@ -16,9 +16,8 @@ std::vector<Argument> layer_norm_arguments(index_t rows, index_t cols, Role weig
 }
 
 auto layer_norm_with(double eps) {
-    return [eps](auto &context, auto const &o) {
-        return layer_norm(context, o.tensor(0), o.weight(1), o.weight(2), eps);
-    };
+    return
+        [eps](auto &context, auto const &o) { return layer_norm(context, o.tensor(0), o.weight(1), o.weight(2), eps); };
 }
 auto rms_norm_with(double eps) {
     return [eps](auto &context, auto const &o) { return rms_norm(context, o.tensor(0), o.weight(1), eps); };
@@ -63,9 +62,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(all_kernels_agree, Case, Storage) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(rows_have_the_promised_mean_and_deviation, Case, Storage) {
     index_t const rows = 5, cols = 75;
-    std::vector<Argument> const arguments{
-        argument(Role::tensor, rows, cols, 1, 30.0), {Role::weight, 1, cols, std::vector<double>(cols, 1.0)},
-        {Role::weight, 1, cols, std::vector<double>(cols, 0.0)}};
+    std::vector<Argument> const arguments{argument(Role::tensor, rows, cols, 1, 30.0),
+                                          {Role::weight, 1, cols, std::vector<double>(cols, 1.0)},
+                                          {Role::weight, 1, cols, std::vector<double>(cols, 0.0)}};
     auto const y = forward<Case, typename Case::Inference>(arguments, layer_norm_with(1e-12));
     auto const z = forward<Case, typename Case::Inference>(arguments, rms_norm_with(1e-12));
     for (index_t i = 0; i < rows; ++i) {
@@ -103,9 +102,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_argument_and_both_extents) {
     std::vector<Argument> const arguments{argument(Role::tensor, 2, 4, 1), argument(Role::weight, 1, 4, 2),
                                           argument(Role::weight, 1, 3, 3)};
     Operands<ReferenceCase, ReferenceCase::Training> const o(context, arguments);
-    auto const is = [](std::string text) {
-        return [text](Error const &error) { return error.what() == text; };
-    };
+    auto const is = [](std::string text) { return [text](Error const &error) { return error.what() == text; }; };
     BOOST_CHECK_EXCEPTION(layer_norm(context, o.tensor(0), o.weight(2), o.weight(1), 1e-12), Error,
                           is("layer_norm: gamma has 3 columns, expected 4"));
     BOOST_CHECK_EXCEPTION(layer_norm(context, o.tensor(0), o.weight(1), o.weight(2), 1e-12), Error,

@@ -20,7 +20,7 @@ namespace protlm::test {
 
 /// How far values may be from the reference, relative to a tensor's largest value.
 struct Tolerances {
-    double forward;    // hidden states, logits, attention maps, loss
+    double forward; // hidden states, logits, attention maps, loss
     double gradients;
     double trajectory; // losses, norms and weights of ten optimizer steps
 };
@@ -107,9 +107,7 @@ class Report {
 };
 
 /// An attention key bias has zero gradient in exact arithmetic: the softmax does not see it.
-inline bool is_key_bias(std::string const &name) {
-    return name.ends_with("key.bias") || name.ends_with("k_proj.bias");
-}
+inline bool is_key_bias(std::string const &name) { return name.ends_with("key.bias") || name.ends_with("k_proj.bias"); }
 
 /// Host copy of one tensor of a flat buffer.
 template <class View>
@@ -199,7 +197,8 @@ void compare_trajectory(Report &report, ReferenceCase const &reference, nlohmann
     double const tolerance = tolerances<S>().trajectory;
     report.compare(prefix + " losses", prefix, losses, reference.expected(prefix + ".losses"), tolerance);
     if (reference.reference.contains(prefix + ".grad_norms"))
-        report.compare(prefix + " gradient norms", prefix, norms, reference.expected(prefix + ".grad_norms"), tolerance);
+        report.compare(prefix + " gradient norms", prefix, norms, reference.expected(prefix + ".grad_norms"),
+                       tolerance);
     std::string const final = prefix + ".final.";
     for (auto const &tensor : reference.reference.tensors())
         if (tensor.name.starts_with(final) && !is_key_bias(tensor.name)) {

@@ -85,8 +85,8 @@ boost::test_tools::assertion_result compare(std::string_view label, Actual const
 
 /// Bit for bit equal: for laws that allow no rounding. Distinguishes -0 from 0, unlike ==; equal NaNs agree.
 template <Values Actual, Values Expected>
-boost::test_tools::assertion_result compare_bits(std::string_view label, Actual const &actual,
-                                                 Expected const &expected, std::size_t columns = 0) {
+boost::test_tools::assertion_result compare_bits(std::string_view label, Actual const &actual, Expected const &expected,
+                                                 std::size_t columns = 0) {
     using Value = std::ranges::range_value_t<Actual>;
     static_assert(std::same_as<Value, std::ranges::range_value_t<Expected>>,
                   "compare_bits: both sides must have the same scalar");
@@ -104,8 +104,8 @@ boost::test_tools::assertion_result compare_bits(std::string_view label, Actual 
         while (i < size && std::equal(bytes(actual[i]), bytes(actual[i]) + sizeof(Value), bytes(expected[i])))
             ++i;
         if (i < size)
-            message << position(i, columns) << " is " << static_cast<double>(actual[i]) << ", expected the same bits as "
-                    << static_cast<double>(expected[i]);
+            message << position(i, columns) << " is " << static_cast<double>(actual[i])
+                    << ", expected the same bits as " << static_cast<double>(expected[i]);
     }
     boost::test_tools::assertion_result result(size > 0 && std::ranges::size(actual) == size && i == size);
     result.message() << message.str();

@@ -14,8 +14,8 @@
 namespace protlm::test {
 
 /// A model small enough to be written by hand: a token predicts the next one of its sequence through an embedding and a
-/// linear map. Rows before residues of even ids have no label, so sequences differ in their number of labels. One tensor
-/// is never used, as BERT's pooler in masked language modelling.
+/// linear map. Rows before residues of even ids have no label, so sequences differ in their number of labels. One
+/// tensor is never used, as BERT's pooler in masked language modelling.
 template <class S, class Exec>
 class Bigram {
   public:

@@ -71,15 +71,14 @@ BOOST_AUTO_TEST_SUITE(optimizer_laws)
 
 BOOST_AUTO_TEST_CASE(threads_do_not_change_a_bit) {
 #ifdef KOKKOS_ENABLE_SERIAL
-    BOOST_TEST(compare_bits("adamw", weights_after<Adam, float, Host>(3),
-                            weights_after<Adam, float, Kokkos::Serial>(3)));
+    BOOST_TEST(
+        compare_bits("adamw", weights_after<Adam, float, Host>(3), weights_after<Adam, float, Kokkos::Serial>(3)));
     BOOST_TEST(compare_bits("lamb", weights_after<LambCase, float, Host>(3),
                             weights_after<LambCase, float, Kokkos::Serial>(3)));
     BOOST_TEST(compare_bits("adafactor", weights_after<Factor, float, Host>(3),
                             weights_after<Factor, float, Kokkos::Serial>(3)));
 #endif
-    BOOST_TEST(compare_bits("again", weights_after<LambCase, float, Host>(3),
-                            weights_after<LambCase, float, Host>(3)));
+    BOOST_TEST(compare_bits("again", weights_after<LambCase, float, Host>(3), weights_after<LambCase, float, Host>(3)));
 }
 
 BOOST_AUTO_TEST_CASE(state_carries_a_run_over_bit_for_bit) {

@@ -77,9 +77,8 @@ void check_adamw() {
             w[i] -= rate * moments.direction(entry, step, i, g[i], 1e-8);
         }
     });
-    auto const actual = run<S, Exec>([](auto const &parameters) {
-        return AdamW<S, Exec, kernels>(parameters, {.weight_decay = 0.1});
-    });
+    auto const actual =
+        run<S, Exec>([](auto const &parameters) { return AdamW<S, Exec, kernels>(parameters, {.weight_decay = 0.1}); });
     BOOST_TEST(compare("weights", actual, expected, tolerance<S>));
 }
 
@@ -148,8 +147,7 @@ void check_adafactor(AdafactorOptions const options) {
         index_t const rows = entry.shape.size() < 2 ? 0 : entry.shape[entry.shape.size() - 2];
         std::vector<double> u;
         for (index_t begin = 0; begin < entry.size(); begin += std::max<index_t>(rows, 1) * cols) {
-            auto const part =
-                factors[entry.name + std::to_string(begin)].update(rows, cols, keep, g + begin);
+            auto const part = factors[entry.name + std::to_string(begin)].update(rows, cols, keep, g + begin);
             u.insert(u.end(), part.begin(), part.end());
         }
         double const relative = std::min(options.warmup_init ? 1e-6 * t : 1e-2, 1 / std::sqrt(t));

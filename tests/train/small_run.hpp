@@ -79,7 +79,8 @@ SmallRun small_run(TrainingOptions const &options, TokenStore const &store, std:
 inline SmallRun serial_run(TrainingOptions const &options, TokenStore const &store, std::filesystem::path const &output,
                            std::string const &resume = "auto",
                            std::function<void(index_t, Bigram<float, Host> &)> const &at_step = {}) {
-    return small_run(options, store, output, resume, [](auto &) { return NoExchange(); }, at_step);
+    return small_run(
+        options, store, output, resume, [](auto &) { return NoExchange(); }, at_step);
 }
 
 /// The lines of a run's log.

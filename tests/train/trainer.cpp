@@ -93,7 +93,8 @@ BOOST_AUTO_TEST_CASE(a_resumed_run_ends_with_the_same_bits) {
 
 BOOST_AUTO_TEST_CASE(a_signal_ends_a_run_with_a_checkpoint) {
     SmallRun const expected = serial_run(small_options(), store, folder / "whole");
-    struct sigaction before {}, after {};
+    struct sigaction before {
+    }, after{};
     ::sigaction(SIGUSR1, nullptr, &before);
     SmallRun const stopped = serial_run(small_options(), store, folder / "run", "auto", [](index_t step, auto &) {
         if (step == 5)
@@ -112,8 +113,8 @@ BOOST_AUTO_TEST_CASE(a_signal_ends_a_run_with_a_checkpoint) {
 BOOST_AUTO_TEST_CASE(what_is_not_finite_stops_and_spares_checkpoints) {
     auto const poison = [](index_t step, Bigram<float, Host> &model) {
         if (step == 8)
-            model.parameters().gradients()(
-                static_cast<std::size_t>(model.parameters().table()[3].offset)) = std::nanf("");
+            model.parameters().gradients()(static_cast<std::size_t>(model.parameters().table()[3].offset)) =
+                std::nanf("");
     };
     BOOST_CHECK_EXCEPTION(serial_run(small_options(), store, folder / "run", "auto", poison), Error,
                           says("step 8: the gradient of output.bias is not finite"));

@@ -21,7 +21,9 @@ template <class... Parts>
 }
 
 /// `valid` is what must hold; the message is built only when it does not.
-/// Example: `check(width % heads == 0, "BertConfig: hidden_size ", width, " is not a multiple of num_attention_heads ", heads);`
+///
+///     check(size <= limit, "pack: ", size, " tokens, but at most ", limit);
+///
 /// @throws Error
 template <class... Parts>
 void check(bool valid, Parts const &...parts) {

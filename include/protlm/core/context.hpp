@@ -79,8 +79,8 @@ template <class Exec>
 struct DropoutKeys {
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
-    VectorView<std::uint64_t const, Exec> sample;   // (T)
-    VectorView<std::int32_t const, Exec> position;  // (T)
+    VectorView<std::uint64_t const, Exec> sample;  // (T)
+    VectorView<std::int32_t const, Exec> position; // (T)
 };
 
 /// Context of a forward pass that can be followed by its backward: ops put their backward on the tape.

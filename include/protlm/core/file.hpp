@@ -13,8 +13,8 @@
 #include <cstring>
 #include <filesystem>
 #include <span>
-#include <string_view>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace protlm::inline v0 {

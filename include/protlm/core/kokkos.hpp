@@ -18,8 +18,8 @@ using index_t = std::int64_t;
 /// True for execution spaces whose kernels run on the host (Serial, OpenMP, Threads).
 template <class Exec>
 inline constexpr bool is_host_space =
-    Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename Exec::memory_space>::accessible &&
-    Kokkos::SpaceAccessibility<Exec, Kokkos::HostSpace>::accessible;
+    (Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename Exec::memory_space>::accessible &&
+     Kokkos::SpaceAccessibility<Exec, Kokkos::HostSpace>::accessible);
 
 /// A Kokkos execution space; a memory space is none, though it has one.
 template <class T>
@@ -27,13 +27,13 @@ concept ExecutionSpace = Kokkos::is_execution_space<T>::value;
 
 /// One-dimensional view that does not own its memory (owner: a MemoryPool buffer or the caller).
 template <class T, class Exec>
-using VectorView = Kokkos::View<T *, Kokkos::LayoutRight, typename Exec::memory_space,
-                                Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
+using VectorView =
+    Kokkos::View<T *, Kokkos::LayoutRight, typename Exec::memory_space, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
 
 /// Row-major matrix view that does not own its memory.
 template <class T, class Exec>
-using MatrixView = Kokkos::View<T **, Kokkos::LayoutRight, typename Exec::memory_space,
-                                Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
+using MatrixView =
+    Kokkos::View<T **, Kokkos::LayoutRight, typename Exec::memory_space, Kokkos::MemoryTraits<Kokkos::Unmanaged>>;
 
 /// Range of work items on `exec`; indices are 64 bit.
 template <class Exec>

@@ -120,8 +120,9 @@ class MemoryPool {
                 data = nullptr;
             }
         }
-        check(data != nullptr, "MemoryPool: ", MemorySpace::name(), " has no ", bytes, " bytes left; in use: ",
-              state_->statistics.bytes_in_use, " bytes. Use a smaller token budget or recompute.");
+        check(data != nullptr, "MemoryPool: ", MemorySpace::name(), " has no ", bytes,
+              " bytes left; in use: ", state_->statistics.bytes_in_use,
+              " bytes. Use a smaller token budget or recompute.");
         ++state_->statistics.allocations;
         state_->statistics.reserved_bytes += bytes;
         return data;

@@ -14,8 +14,8 @@ namespace protlm::inline v0 {
 template <Scalar S, class Exec>
 struct Weight {
     using scalar_type = S;
-    MatrixView<S const, Exec> values;               // (rows, cols)
-    MatrixView<accumulate_t<S>, Exec> gradients;    // (rows, cols); empty when the model is not being trained
+    MatrixView<S const, Exec> values;            // (rows, cols)
+    MatrixView<accumulate_t<S>, Exec> gradients; // (rows, cols); empty when the model is not being trained
     std::vector<ParameterId> ids;
 
     explicit operator bool() const { return values.data() != nullptr; }

@@ -12,9 +12,9 @@ namespace protlm::inline v0 {
 /// Where each sequence of a packed batch lies: rows [offsets[b], offsets[b+1]) of every activation.
 template <class Exec>
 struct Segments {
-    std::vector<std::int64_t> host;                  // (B+1)
-    Buffer<std::int64_t, Exec> device;               // (B+1)
-    std::vector<index_t> longest_first;              // (B): sequences in the order in which tasks are handed out
+    std::vector<std::int64_t> host;     // (B+1)
+    Buffer<std::int64_t, Exec> device;  // (B+1)
+    std::vector<index_t> longest_first; // (B): sequences in the order in which tasks are handed out
     index_t longest = 0;
 
     index_t count() const { return static_cast<index_t>(host.size()) - 1; }

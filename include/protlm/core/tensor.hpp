@@ -16,7 +16,7 @@ struct Rows {
     KOKKOS_FUNCTION T *row(index_t i) const { return data + i * stride; }
     /// Columns [first, first + width).
     KOKKOS_FUNCTION Rows columns(index_t first, index_t width) const { return {data + first, rows, width, stride}; }
-    KOKKOS_FUNCTION operator Rows<T const>() const { return {data, rows, cols, stride}; }
+    KOKKOS_FUNCTION operator Rows<T const>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };
 
 /// Kernel handle of a row-major matrix view.

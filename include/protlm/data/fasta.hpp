@@ -32,9 +32,9 @@ struct FastaOptions {
 
 /// One protein. The views stay valid until the reader's next call.
 struct FastaRecord {
-    std::string_view header;      ///< the line after '>', as given, without white space at its ends
-    std::string_view id;          ///< the header up to its first white space
-    std::string_view description; ///< the header after that white space
+    std::string_view header;              ///< the line after '>', as given, without white space at its ends
+    std::string_view id;                  ///< the header up to its first white space
+    std::string_view description;         ///< the header after that white space
     std::span<std::uint8_t const> tokens; ///< (L) residues, no special tokens; empty for a record without sequence
 };
 
@@ -121,8 +121,8 @@ class FastaReader {
     std::vector<std::string> paths_;
     std::size_t next_path_ = 0;
     std::optional<detail::ByteSource> source_;
-    std::string name_;                                          // of the source, in messages
-    std::uint8_t const *at_ = nullptr, *window_end_ = nullptr;  // what is left of the source's current bytes
+    std::string name_;                                         // of the source, in messages
+    std::uint8_t const *at_ = nullptr, *window_end_ = nullptr; // what is left of the source's current bytes
     detail::TextPosition position_;
     std::uint64_t bytes_before_ = 0, bytes_total_ = 0;
 
@@ -198,8 +198,8 @@ inline bool FastaReader::find_record() {
 
 inline void FastaReader::skip_line() {
     while (at_ != window_end_ || refill()) {
-        auto const *const end = static_cast<std::uint8_t const *>(
-            std::memchr(at_, '\n', static_cast<std::size_t>(window_end_ - at_)));
+        auto const *const end =
+            static_cast<std::uint8_t const *>(std::memchr(at_, '\n', static_cast<std::size_t>(window_end_ - at_)));
         at_ = end ? end + 1 : window_end_;
         if (end)
             break;
@@ -211,8 +211,8 @@ inline void FastaReader::read_header() {
     header_.clear();
     ++at_; // the '>'
     while (at_ != window_end_ || refill()) {
-        auto const *const end = static_cast<std::uint8_t const *>(
-            std::memchr(at_, '\n', static_cast<std::size_t>(window_end_ - at_)));
+        auto const *const end =
+            static_cast<std::uint8_t const *>(std::memchr(at_, '\n', static_cast<std::size_t>(window_end_ - at_)));
         header_.append(reinterpret_cast<char const *>(at_), reinterpret_cast<char const *>(end ? end : window_end_));
         at_ = end ? end + 1 : window_end_;
         if (end)
@@ -293,8 +293,8 @@ inline void FastaReader::invalid_letter(std::uint8_t byte) {
     if (options_.invalid == InvalidLetters::error) {
         detail::LineColumn const where = position_.of(at_);
         bool const printable = byte > 32 && byte < 127;
-        std::string const letter = printable ? std::string{'\'', static_cast<char>(byte), '\''}
-                                             : "with code " + std::to_string(byte);
+        std::string const letter =
+            printable ? std::string{'\'', static_cast<char>(byte), '\''} : "with code " + std::to_string(byte);
         fail(name_, ":", where.line, ":", where.column, ": letter ", letter, " (record ", id_,
              ") is not in the alphabet");
     }

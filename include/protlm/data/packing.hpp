@@ -23,8 +23,8 @@ namespace protlm::inline v0 {
 /// How examples are made of proteins and batches of examples. Changing anything but `tokens` changes what a cursor's
 /// position means.
 struct PackingOptions {
-    index_t tokens = 4096;       ///< budget of one step over all ranks, special tokens included
-    index_t max_length = 512;    ///< of one example, special tokens included; longer proteins are cropped at random
+    index_t tokens = 4096;        ///< budget of one step over all ranks, special tokens included
+    index_t max_length = 512;     ///< of one example, special tokens included; longer proteins are cropped at random
     int proteins_per_example = 1; ///< 1: `[CLS] A [SEP]`; 2: `[CLS] A [SEP] B [SEP]`, as ProtBert was trained
 };
 
@@ -154,9 +154,8 @@ inline std::vector<BatchPlan> shares(BatchPlan const &plan, int parts) {
     check(parts > 0, "shares: parts is ", parts, ", expected at least 1");
     std::vector<std::size_t> order(plan.examples.size());
     std::iota(order.begin(), order.end(), std::size_t(0));
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-        return plan.examples[a].tokens > plan.examples[b].tokens;
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return plan.examples[a].tokens > plan.examples[b].tokens; });
     using Load = std::pair<index_t, std::size_t>; // ties go to the lowest part
     std::priority_queue<Load, std::vector<Load>, std::greater<>> loads;
     std::vector<std::vector<std::size_t>> chosen(static_cast<std::size_t>(parts));

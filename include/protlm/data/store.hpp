@@ -95,7 +95,7 @@ class TokenStore {
     }
     detail::StoreIndexEntry entry(std::uint64_t i) const {
         return detail::read_as<detail::StoreIndexEntry>(section(detail::index_section) +
-                                                     i * sizeof(detail::StoreIndexEntry));
+                                                        i * sizeof(detail::StoreIndexEntry));
     }
     std::pair<std::uint64_t, std::uint64_t> bounds(std::uint64_t i, std::uint64_t detail::StoreIndexEntry::*what,
                                                    std::uint64_t limit) const {
@@ -145,8 +145,8 @@ inline void TokenStore::check_header() const {
               ": section ", detail::store_section_names[i], " lies outside the file");
     }
     StoreCounts const &counts = header_.counts;
-    check(header_.section[detail::residues_section].bytes == counts.residues &&
-              counts.sequences < header_.file_bytes && counts.held_out <= counts.sequences &&
+    check(header_.section[detail::residues_section].bytes == counts.residues && counts.sequences < header_.file_bytes &&
+              counts.held_out <= counts.sequences &&
               header_.section[detail::index_section].bytes == (counts.sequences + 1) * sizeof(detail::StoreIndexEntry),
           name_, ": the counts do not agree with the sizes of the sections");
     auto const *const end = bytes_.data() + bytes_.size() - detail::store_end_mark.size();

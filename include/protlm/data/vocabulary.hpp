@@ -24,9 +24,9 @@ struct Vocabulary {
     /// In `residue_table`: this byte is no residue.
     static constexpr std::uint8_t not_a_residue = 0xFF;
 
-    std::vector<std::string> pieces;              ///< one a token, in the order of the ids
-    std::array<std::uint8_t, 256> residue_table;  ///< byte of a sequence, either case -> token, or not_a_residue
-    std::vector<std::uint8_t> residues;           ///< the distinct tokens of `residue_table`, ascending
+    std::vector<std::string> pieces;             ///< one a token, in the order of the ids
+    std::array<std::uint8_t, 256> residue_table; ///< byte of a sequence, either case -> token, or not_a_residue
+    std::vector<std::uint8_t> residues;          ///< the distinct tokens of `residue_table`, ascending
     std::int32_t pad = -1, unknown = -1, cls = -1, sep = -1, mask = -1; ///< -1: the vocabulary has no such token
 
     /// Takes the pieces in the order of their ids.

@@ -73,8 +73,8 @@ class Communicator {
     /// The numbers of all ranks in their order. Collective. @throws Error
     std::vector<std::uint64_t> gather(std::uint64_t number) const {
         std::vector<std::uint64_t> all(static_cast<std::size_t>(size_));
-        check_mpi(MPI_Allgather(&number, 1, MPI_UINT64_T, all.data(), 1, MPI_UINT64_T, communicator_),
-                  "MPI_Allgather", rank_);
+        check_mpi(MPI_Allgather(&number, 1, MPI_UINT64_T, all.data(), 1, MPI_UINT64_T, communicator_), "MPI_Allgather",
+                  rank_);
         return all;
     }
     /// Waits for all ranks. Collective. @throws Error

@@ -27,7 +27,8 @@ struct ExchangeOptions {
 ///     context.backward(loss, 1.0, [&](ParameterId id) { exchange.ready(id); });
 ///     exchange.finish();                             // gradients are the sums over all ranks
 ///
-/// Begin and finish every step on every rank. An object that dies between them leaves messages behind: the job must end.
+/// Begin and finish every step on every rank. An object that dies between them leaves messages behind: the job must
+/// end.
 template <Scalar S, ExecutionSpace Exec>
 class GradientExchange {
   public:
@@ -86,8 +87,8 @@ class GradientExchange {
         for (auto &bucket : buckets_)
             bucket.missing = 0;
         advance();
-        check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE),
-                  "MPI_Waitall", rank());
+        check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall",
+                  rank());
         requests_.clear();
         if (staged() && size() > 1)
             Kokkos::deep_copy(exec_, gradients_, host_);
@@ -122,9 +123,8 @@ class GradientExchange {
         for (std::size_t id = 0; id < bucket_of_.size(); ++id)
             if (table.entries()[id].size() > 0)
                 order.push_back(id);
-        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-            return table.entries()[a].offset > table.entries()[b].offset;
-        });
+        std::sort(order.begin(), order.end(),
+                  [&](std::size_t a, std::size_t b) { return table.entries()[a].offset > table.entries()[b].offset; });
         index_t const least = std::max<index_t>(1, options_.bucket_bytes / static_cast<index_t>(sizeof(Accumulate)));
         index_t end = table.extent();
         bool open = false;
@@ -153,7 +153,7 @@ class GradientExchange {
             Kokkos::deep_copy(exec_, Kokkos::subview(host_, part), Kokkos::subview(gradients_, part));
             values = host_.data();
         }
-        exec_.fence(); // MPI does not know of kernels that still write
+        exec_.fence();                                     // MPI does not know of kernels that still write
         constexpr std::size_t most = std::size_t(1) << 30; // MPI counts in int
         for (std::size_t begin = first; begin < last; begin += most) {
             requests_.emplace_back();

@@ -14,9 +14,9 @@ namespace protlm::inline v0 {
 /// How proteins are embedded. None of it but `pooling` and `layer` changes a value, not even by one bit.
 struct EmbedOptions {
     Pooling pooling = Pooling::mean;
-    index_t layer = -1;            ///< hidden states behind this many layers, 0: the embedding layer; -1: the last
-    bool per_residue = true;       ///< residues beside proteins
-    index_t token_budget = 16384;  ///< tokens of a batch; a longer protein is a batch of its own
+    index_t layer = -1;           ///< hidden states behind this many layers, 0: the embedding layer; -1: the last
+    bool per_residue = true;      ///< residues beside proteins
+    index_t token_budget = 16384; ///< tokens of a batch; a longer protein is a batch of its own
 };
 
 /// The embedding of one protein, as Embedder hands it out; the spans are valid during that call.

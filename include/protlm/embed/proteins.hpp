@@ -34,8 +34,8 @@ class Proteins {
             sum += length(i);
         return sum;
     }
-    std::vector<std::string> const &ids() const { return ids_; }         ///< (P)
-    std::vector<index_t> const &lengths() const { return lengths_; }     ///< (P) residues
+    std::vector<std::string> const &ids() const { return ids_; }     ///< (P)
+    std::vector<index_t> const &lengths() const { return lengths_; } ///< (P) residues
     std::string const &id(index_t i) const { return ids_[static_cast<std::size_t>(i)]; }
     index_t length(index_t i) const { return lengths_[static_cast<std::size_t>(i)]; }
     /// Residue tokens (L) of protein `i`; valid until the next `add`.

@@ -26,8 +26,8 @@ struct ReadOptions {
 
 /// What did not go into the result as the files have it.
 struct ReadReport {
-    index_t cut = 0, skipped = 0;          ///< long proteins
-    index_t empty = 0;                     ///< records without residues; they are kept
+    index_t cut = 0, skipped = 0;           ///< long proteins
+    index_t empty = 0;                      ///< records without residues; they are kept
     std::vector<std::string> long_proteins; ///< the first five of them, "ID (LENGTH residues)"
     FastaCounts counts;
 };

@@ -95,8 +95,8 @@ class CheckpointFolder {
                   " is missing from the folder");
             auto const &file = files_.emplace_back(path_ / shard);
             for (auto const &name : names)
-                check(file.contains(name), file.name(), ": has no tensor \"", detail::excerpt(name),
-                      "\", although ", index_name, " says so");
+                check(file.contains(name), file.name(), ": has no tensor \"", detail::excerpt(name), "\", although ",
+                      index_name, " says so");
             for (auto const &tensor : file.tensors())
                 if (names.contains(tensor.name))
                     add(file, tensor);

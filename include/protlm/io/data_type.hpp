@@ -50,21 +50,35 @@ inline constexpr bool is_any_float = std::is_floating_point_v<T> || is_small_flo
 template <class Function>
 bool visit_data_type(DataType type, Function &&function) {
     switch (type) {
-    case DataType::f64: return function(std::type_identity<double>{}), true;
-    case DataType::f32: return function(std::type_identity<float>{}), true;
-    case DataType::f16: return function(std::type_identity<half>{}), true;
-    case DataType::bf16: return function(std::type_identity<bfloat16>{}), true;
-    case DataType::i64: return function(std::type_identity<std::int64_t>{}), true;
-    case DataType::i32: return function(std::type_identity<std::int32_t>{}), true;
-    case DataType::i16: return function(std::type_identity<std::int16_t>{}), true;
-    case DataType::i8: return function(std::type_identity<std::int8_t>{}), true;
-    case DataType::u64: return function(std::type_identity<std::uint64_t>{}), true;
-    case DataType::u32: return function(std::type_identity<std::uint32_t>{}), true;
-    case DataType::u16: return function(std::type_identity<std::uint16_t>{}), true;
-    case DataType::u8: return function(std::type_identity<std::uint8_t>{}), true;
-    case DataType::boolean: return function(std::type_identity<bool>{}), true;
+    case DataType::f64:
+        return function(std::type_identity<double>{}), true;
+    case DataType::f32:
+        return function(std::type_identity<float>{}), true;
+    case DataType::f16:
+        return function(std::type_identity<half>{}), true;
+    case DataType::bf16:
+        return function(std::type_identity<bfloat16>{}), true;
+    case DataType::i64:
+        return function(std::type_identity<std::int64_t>{}), true;
+    case DataType::i32:
+        return function(std::type_identity<std::int32_t>{}), true;
+    case DataType::i16:
+        return function(std::type_identity<std::int16_t>{}), true;
+    case DataType::i8:
+        return function(std::type_identity<std::int8_t>{}), true;
+    case DataType::u64:
+        return function(std::type_identity<std::uint64_t>{}), true;
+    case DataType::u32:
+        return function(std::type_identity<std::uint32_t>{}), true;
+    case DataType::u16:
+        return function(std::type_identity<std::uint16_t>{}), true;
+    case DataType::u8:
+        return function(std::type_identity<std::uint8_t>{}), true;
+    case DataType::boolean:
+        return function(std::type_identity<bool>{}), true;
     case DataType::f8_e4m3:
-    case DataType::f8_e5m2: break;
+    case DataType::f8_e5m2:
+        break;
     }
     return false;
 }
@@ -104,8 +118,8 @@ bool convert_element(From value, To &result) {
     } else if constexpr (std::is_floating_point_v<From>) {
         // The upper bound is exclusive: the largest integer itself is often no floating-point number.
         From const bound = std::ldexp(From(1), std::numeric_limits<To>::digits);
-        bool const fits = std::trunc(value) == value && value < bound &&
-                          value >= static_cast<From>(std::numeric_limits<To>::min());
+        bool const fits =
+            std::trunc(value) == value && value < bound && value >= static_cast<From>(std::numeric_limits<To>::min());
         result = fits ? static_cast<To>(value) : To(0);
         return fits;
     } else {

@@ -21,14 +21,14 @@ namespace protlm::inline v0 {
 
 /// What the embeddings of a file are; stored as attributes of its root group. docs/formats.md describes the layout.
 struct EmbeddingInfo {
-    std::string model;                    ///< for people: the model's name or folder
-    std::string model_sha256;             ///< of the weights
-    index_t layer = 0;                    ///< the hidden state that was taken, 0 for the embedding layer's output
-    std::string pooling = "mean";         ///< how a protein's vector comes from its residues'
-    DataType precision = DataType::f32;   ///< f32 or f16, on disk
-    index_t width = 0;                    ///< C
-    bool per_residue = true;              ///< whether the file holds residues beside proteins
-    int gzip = 0;                         ///< when writing: 0, or 1 (fast) to 9 (small)
+    std::string model;                  ///< for people: the model's name or folder
+    std::string model_sha256;           ///< of the weights
+    index_t layer = 0;                  ///< the hidden state that was taken, 0 for the embedding layer's output
+    std::string pooling = "mean";       ///< how a protein's vector comes from its residues'
+    DataType precision = DataType::f32; ///< f32 or f16, on disk
+    index_t width = 0;                  ///< C
+    bool per_residue = true;            ///< whether the file holds residues beside proteins
+    int gzip = 0;                       ///< when writing: 0, or 1 (fast) to 9 (small)
 
     bool operator==(EmbeddingInfo const &) const = default;
 };
@@ -244,8 +244,7 @@ class EmbeddingReader {
         info_.layer = root_.attribute<index_t>("layer");
         info_.pooling = root_.attribute<std::string>("pooling");
         auto const precision = root_.attribute<std::string>("precision");
-        check(precision == "float32" || precision == "float16", name_,
-              ": precision is neither float32 nor float16");
+        check(precision == "float32" || precision == "float16", name_, ": precision is neither float32 nor float16");
         info_.precision = precision == "float16" ? DataType::f16 : DataType::f32;
         proteins_ = root_.dataset("proteins");
         info_.width = proteins_.columns();
@@ -263,8 +262,8 @@ class EmbeddingReader {
             check(lengths_[i] >= 0 && offsets_[i] >= 0 && offsets_[i + 1] - offsets_[i] == lengths_[i], name_,
                   ": length and offsets of protein ", i, " disagree");
         check(offsets_.front() == 0, name_, ": offsets begin with ", offsets_.front(), ", expected 0");
-        check(!info_.per_residue || (residues_.rank() == 2 && residues_.rows() == offsets_.back() &&
-                                     residues_.columns() == info_.width),
+        check(!info_.per_residue ||
+                  (residues_.rank() == 2 && residues_.rows() == offsets_.back() && residues_.columns() == info_.width),
               name_, ": residues have ", residues_.rows(), " rows of ", residues_.columns(), ", expected ",
               offsets_.back(), " of ", info_.width);
     }

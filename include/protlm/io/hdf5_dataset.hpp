@@ -38,8 +38,7 @@ class Hdf5Object {
     T attribute(std::string_view key) const {
         auto const attribute = open_attribute(key);
         auto const action = std::string("read attribute ").append(key);
-        auto const space =
-            detail::hdf5_open(name_, action, H5Sclose, [&] { return H5Aget_space(attribute.id()); });
+        auto const space = detail::hdf5_open(name_, action, H5Sclose, [&] { return H5Aget_space(attribute.id()); });
         auto const count = detail::hdf5_call(name_, action, [&] { return H5Sget_simple_extent_npoints(space.id()); });
         check(count == 1, name_, ": attribute ", key, " has ", count, " values, expected 1");
         if constexpr (std::is_same_v<T, std::string>) {
@@ -99,9 +98,8 @@ class Hdf5Dataset : public Hdf5Object {
     Hdf5Dataset() = default;
     Hdf5Dataset(detail::Hdf5Handle handle, std::string name) : Hdf5Object(std::move(handle), std::move(name)) {
         auto const space = file_space();
-        int const rank = detail::hdf5_call(this->name(), "read the shape", [&] {
-            return H5Sget_simple_extent_ndims(space.id());
-        });
+        int const rank =
+            detail::hdf5_call(this->name(), "read the shape", [&] { return H5Sget_simple_extent_ndims(space.id()); });
         check(rank == 1 || rank == 2, this->name(), ": has ", rank, " dimensions, expected 1 or 2");
         std::array<hsize_t, 2> extents{0, 1};
         H5Sget_simple_extent_dims(space.id(), extents.data(), nullptr);
@@ -130,10 +128,9 @@ class Hdf5Dataset : public Hdf5Object {
     /// Reads rows [first, first + count) into `values` (count, columns), converting to T. @throws Error
     template <class T>
     void read(index_t first, index_t count, T *values) const {
-        transfer(first, count, "read", detail::hdf5_type(data_type_of<T>()),
-                 [&](hid_t type, hid_t memory, hid_t file) {
-                     return H5Dread(id(), type, memory, file, H5P_DEFAULT, values);
-                 });
+        transfer(first, count, "read", detail::hdf5_type(data_type_of<T>()), [&](hid_t type, hid_t memory, hid_t file) {
+            return H5Dread(id(), type, memory, file, H5P_DEFAULT, values);
+        });
     }
 
     /// All elements, row-major.
@@ -196,8 +193,8 @@ class Hdf5Dataset : public Hdf5Object {
         std::array<hsize_t, 2> const start{static_cast<hsize_t>(first), 0};
         std::array<hsize_t, 2> const size{static_cast<hsize_t>(count), static_cast<hsize_t>(columns_)};
         auto const file = file_space();
-        auto const memory = detail::hdf5_open(name(), action, H5Sclose,
-                                              [&] { return H5Screate_simple(rank_, size.data(), nullptr); });
+        auto const memory =
+            detail::hdf5_open(name(), action, H5Sclose, [&] { return H5Screate_simple(rank_, size.data(), nullptr); });
         detail::hdf5_call(name(), action, [&] {
             return H5Sselect_hyperslab(file.id(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr);
         });

@@ -27,9 +27,8 @@ class Hdf5Group : public Hdf5Object {
     Hdf5Group(detail::Hdf5Handle handle, std::string name) : Hdf5Object(std::move(handle), std::move(name)) {}
 
     bool contains(std::string_view key) const {
-        return detail::hdf5_call(name(), std::string("look up ").append(key), [&] {
-                   return H5Lexists(id(), std::string(key).c_str(), H5P_DEFAULT);
-               }) > 0;
+        return detail::hdf5_call(name(), std::string("look up ").append(key),
+                                 [&] { return H5Lexists(id(), std::string(key).c_str(), H5P_DEFAULT); }) > 0;
     }
 
     Hdf5Group make_group(std::string const &key) const {
@@ -77,8 +76,8 @@ class Hdf5Group : public Hdf5Object {
         check(layout.gzip >= 0 && layout.gzip <= 9 && layout.chunk_rows >= 0, name(), key, ": gzip ", layout.gzip,
               " with chunks of ", layout.chunk_rows, " rows, expected 0 to 9 and at least 0");
         check(layout.gzip == 0 || layout.chunk_rows > 0, name(), key, ": gzip needs chunks");
-        auto properties = detail::hdf5_open(name(), "make properties", H5Pclose,
-                                            [] { return H5Pcreate(H5P_DATASET_CREATE); });
+        auto properties =
+            detail::hdf5_open(name(), "make properties", H5Pclose, [] { return H5Pcreate(H5P_DATASET_CREATE); });
         auto extents = extents_of(shape);
         if (layout.chunk_rows == 0 || std::find(extents.begin(), extents.end(), hsize_t(0)) != extents.end())
             return properties;
@@ -118,9 +117,8 @@ class Hdf5File {
 
     /// Makes a new file; one of that name is lost. @throws Error naming the path and HDF5's reason
     static Hdf5File create(std::filesystem::path const &path) {
-        return open(path, "create", [&](hid_t access) {
-            return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
-        });
+        return open(path, "create",
+                    [&](hid_t access) { return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access); });
     }
 
     /// Opens a file for reading. @throws Error naming the path and HDF5's reason
@@ -149,8 +147,7 @@ class Hdf5File {
     static Hdf5File open(std::filesystem::path const &path, std::string_view action, Function &&function) {
         Hdf5File file;
         file.name_ = path.string();
-        auto const access =
-            detail::hdf5_open(file.name_, action, H5Pclose, [] { return H5Pcreate(H5P_FILE_ACCESS); });
+        auto const access = detail::hdf5_open(file.name_, action, H5Pclose, [] { return H5Pcreate(H5P_FILE_ACCESS); });
 #if H5_VERSION_GE(1, 10, 7)
         // Many parallel file systems cannot lock; that must not keep anybody from reading.
         H5Pset_file_locking(access.id(), true, true);

@@ -168,11 +168,16 @@ class Fields {
 
     static std::string kind(nlohmann::json const &value) {
         switch (value.type()) {
-        case nlohmann::json::value_t::object: return "an object";
-        case nlohmann::json::value_t::array: return "an array";
-        case nlohmann::json::value_t::string: return "a string";
-        case nlohmann::json::value_t::null: return "null";
-        default: return value.dump(); // numbers and booleans say more by their value
+        case nlohmann::json::value_t::object:
+            return "an object";
+        case nlohmann::json::value_t::array:
+            return "an array";
+        case nlohmann::json::value_t::string:
+            return "a string";
+        case nlohmann::json::value_t::null:
+            return "null";
+        default:
+            return value.dump(); // numbers and booleans say more by their value
         }
     }
 
@@ -247,8 +252,6 @@ class Fields {
 };
 
 /// Reads a JSON file that holds one object. @throws Error
-inline Fields read_fields(std::filesystem::path const &path) {
-    return Fields(read_json(path), path.string());
-}
+inline Fields read_fields(std::filesystem::path const &path) { return Fields(read_json(path), path.string()); }
 
 } // namespace protlm::inline v0

@@ -86,8 +86,8 @@ class SafetensorsFile {
         check(first >= 0 && count >= 0 && count <= tensor.count() - std::min(first, tensor.count()), name_,
               ": tensor \"", tensor.name, "\": elements ", first, " to ", first, " + ", count, " of ", tensor.count());
         auto const *source = bytes(tensor).data() + first * data_type_size(tensor.dtype);
-        check(tensor.dtype != DataType::f8_e4m3 && tensor.dtype != DataType::f8_e5m2, name_, ": tensor \"",
-              tensor.name, "\": elements of type ", data_type_name(tensor.dtype), " cannot be converted");
+        check(tensor.dtype != DataType::f8_e4m3 && tensor.dtype != DataType::f8_e5m2, name_, ": tensor \"", tensor.name,
+              "\": elements of type ", data_type_name(tensor.dtype), " cannot be converted");
         index_t const done = convert_from_bytes(tensor.dtype, source, destination, count);
         check(done == count, name_, ": tensor \"", tensor.name, "\": element ", first + done, " of type ",
               data_type_name(tensor.dtype), " has no exact value of type ", data_type_name(data_type_of<T>()));

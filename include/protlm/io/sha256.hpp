@@ -61,8 +61,6 @@ inline std::string sha256(std::span<std::byte const> bytes) {
 }
 
 /// SHA-256 of a file's bytes, as `sha256sum` prints it. @throws Error when it cannot be read
-inline std::string sha256_file(std::filesystem::path const &path) {
-    return sha256(MappedFile(path).bytes());
-}
+inline std::string sha256_file(std::filesystem::path const &path) { return sha256(MappedFile(path).bytes()); }
 
 } // namespace protlm::inline v0

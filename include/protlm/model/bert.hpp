@@ -16,7 +16,7 @@ namespace protlm::inline v0 {
 /// Which heads a BERT has beside its encoder; a checkpoint's own are kept.
 struct BertHeads {
     bool pooler = false;
-    bool masked = true;        // masked language model, its output matrix tied to the word embedding
+    bool masked = true; // masked language model, its output matrix tied to the word embedding
     bool next_sentence = false;
 };
 

@@ -20,10 +20,10 @@ inline Activation activation_from_name(std::string const &name, std::string cons
 /// BERT's hyperparameters under the names of Hugging Face's config.json. The defaults are those of a small ProtBert.
 struct BertConfig {
     index_t vocab_size = 30;
-    index_t hidden_size = 256;             // C
-    index_t num_hidden_layers = 6;         // N
-    index_t num_attention_heads = 8;       // H
-    index_t intermediate_size = 1024;      // F
+    index_t hidden_size = 256;        // C
+    index_t num_hidden_layers = 6;    // N
+    index_t num_attention_heads = 8;  // H
+    index_t intermediate_size = 1024; // F
     index_t max_position_embeddings = 2048;
     index_t type_vocab_size = 2;
     index_t pad_token_id = 0;

@@ -83,9 +83,9 @@ void save_weights(Parameters<S, Exec> const &parameters, std::filesystem::path c
     std::vector<S> piece;
     for (auto const &entry : parameters.table().entries()) {
         piece.resize(static_cast<std::size_t>(entry.size()));
-        Kokkos::deep_copy(Kokkos::View<S *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(piece.data(),
-                                                                                                        piece.size()),
-                          VectorView<S const, Exec>(parameters.values().data() + entry.offset, piece.size()));
+        Kokkos::deep_copy(
+            Kokkos::View<S *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(piece.data(), piece.size()),
+            VectorView<S const, Exec>(parameters.values().data() + entry.offset, piece.size()));
         writer.append(entry.name, piece.data(), entry.size());
     }
     writer.commit();

@@ -120,8 +120,8 @@ Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec>
     index_t const width = heads * head_width;
     auto const out = context.template tensor<A>(queries.total(), width);
     auto const lse = context.template buffer<A>(queries.total() * heads);
-    detail::AttentionRows<A> const rows{q.value(width), k.value(width), v.value(width), queries.device.data(),
-                                        keys.device.data(), heads, head_width};
+    detail::AttentionRows<A> const rows{q.value(width),     k.value(width), v.value(width), queries.device.data(),
+                                        keys.device.data(), heads,          head_width};
     detail::attention_forward(context, rows, queries, keys, score.kernel(), mask, out.value(), lse.data());
     if constexpr (Context::training)
         context.tape().record(

@@ -47,8 +47,8 @@ Tensor<A, Exec> attention_probabilities(Context &context, Columns<A, Exec> q, Co
           " is not one of ", queries.count());
     index_t const width = heads * head_width;
     Tensor<A, Exec> map(context.pool(), heads * queries.length(sequence), keys.length(sequence), false);
-    detail::AttentionRows<A> const rows{q.value(width), k.value(width), k.value(width), queries.device.data(),
-                                        keys.device.data(), heads, head_width};
+    detail::AttentionRows<A> const rows{q.value(width),     k.value(width), k.value(width), queries.device.data(),
+                                        keys.device.data(), heads,          head_width};
     detail::probabilities_kernel(context.exec(), rows, sequence, score.kernel(), mask, map.value());
     return map;
 }

@@ -61,9 +61,10 @@ inline std::int32_t relative_bucket(index_t offset, bool bidirectional, index_t 
     index_t const exact = buckets / 2;
     if (distance < exact)
         return static_cast<std::int32_t>(first + distance);
-    float const position = std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
-                           static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact))) *
-                           static_cast<float>(buckets - exact);
+    float const position =
+        std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
+        static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact))) *
+        static_cast<float>(buckets - exact);
     return static_cast<std::int32_t>(first + std::min(exact + static_cast<index_t>(position), buckets - 1));
 }
 

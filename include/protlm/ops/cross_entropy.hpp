@@ -8,9 +8,9 @@ namespace protlm::inline v0 {
 /// Loss of a batch: the sum, so that averages over ranks and micro-batches weigh every labelled token alike.
 template <class A, class Exec>
 struct Loss {
-    Tensor<A, Exec> sum;   // (1, 1): sum over labelled tokens of -log p(label)
-    index_t labelled = 0;  // number of labelled tokens
-    index_t correct = 0;   // labelled tokens whose largest logit is the label
+    Tensor<A, Exec> sum;  // (1, 1): sum over labelled tokens of -log p(label)
+    index_t labelled = 0; // number of labelled tokens
+    index_t correct = 0;  // labelled tokens whose largest logit is the label
 };
 
 namespace detail {

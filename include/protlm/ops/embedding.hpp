@@ -74,8 +74,8 @@ auto embedding(Context &context, std::array<Lookup<S, Exec>, n> lookups) {
                     return; // no loss depends on it
                 for (auto const &lookup : lookups)
                     if (lookup.table.trained())
-                        detail::embedding_backward(context.exec(), lookup.ids.data(), Rows<accumulate_t<S> const>(y.gradient()),
-                                                   lookup.table.gradient());
+                        detail::embedding_backward(context.exec(), lookup.ids.data(),
+                                                   Rows<accumulate_t<S> const>(y.gradient()), lookup.table.gradient());
             },
             touched);
     return y;

@@ -37,17 +37,15 @@ class AnyOptimizer {
 
     static Variant make(Parameters<S, Exec> const &parameters, TrainingOptions const &options) {
         if (options.optimizer == "adamw")
-            return AdamW<S, Exec>(parameters, {.beta1 = options.beta1,
-                                               .beta2 = options.beta2,
-                                               .weight_decay = options.weight_decay});
+            return AdamW<S, Exec>(
+                parameters, {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
         if (options.optimizer == "lamb")
-            return Lamb<S, Exec>(parameters, {.beta1 = options.beta1,
-                                              .beta2 = options.beta2,
-                                              .weight_decay = options.weight_decay});
+            return Lamb<S, Exec>(
+                parameters, {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
         check(options.optimizer == "adafactor", "optimizer is \"", options.optimizer,
               "\", expected adamw, lamb or adafactor");
-        return Adafactor<S, Exec>(parameters, {.weight_decay = options.weight_decay,
-                                               .relative_step = options.learning_rate == 0});
+        return Adafactor<S, Exec>(parameters,
+                                  {.weight_decay = options.weight_decay, .relative_step = options.learning_rate == 0});
     }
     Variant optimizer_;
 };

@@ -9,9 +9,7 @@ namespace protlm::inline v0 {
 
 /// The factor that brings a gradient of norm `norm` down to `limit`; 1 when it is below, or `limit` is 0 (no clipping).
 /// As torch's clip_grad_norm_ without its 1e-6 in the denominator.
-inline double clip_factor(double norm, double limit) {
-    return limit > 0 && norm > limit ? limit / norm : 1.0;
-}
+inline double clip_factor(double norm, double limit) { return limit > 0 && norm > limit ? limit / norm : 1.0; }
 
 /// Sums of squares of every tensor of a flat array, the same in every run and on any number of threads.
 template <ExecutionSpace Exec, Kernels kernels = Kernels::native>

@@ -11,8 +11,8 @@ namespace protlm::inline v0 {
 /// Device copies of what dropout is keyed by; must live as long as the pass.
 template <class Exec>
 struct DropoutRows {
-    Buffer<std::uint64_t, Exec> samples;   // (T)
-    Buffer<std::int32_t, Exec> positions;  // (T)
+    Buffer<std::uint64_t, Exec> samples;  // (T)
+    Buffer<std::int32_t, Exec> positions; // (T)
 };
 
 /// Keys a training pass over `batch` by seed, epoch, sample and position, so that a protein's dropout is the same in

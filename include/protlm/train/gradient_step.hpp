@@ -123,8 +123,11 @@ class GradientStep {
 
     template <class X>
     StepResult reduce(X &exchange, StepResult const &mine) {
-        std::array<double, 6> sums{mine.loss, mine.accuracy, static_cast<double>(mine.labelled),
-                                   static_cast<double>(mine.tokens), mine.news.signal ? 1.0 : 0.0,
+        std::array<double, 6> sums{mine.loss,
+                                   mine.accuracy,
+                                   static_cast<double>(mine.labelled),
+                                   static_cast<double>(mine.tokens),
+                                   mine.news.signal ? 1.0 : 0.0,
                                    exchange.rank() == 0 ? mine.news.elapsed : 0.0};
         exchange.sum(sums);
         double const labelled = sums[2] > 0 ? sums[2] : 1.0;

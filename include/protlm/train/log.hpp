@@ -21,12 +21,12 @@ namespace protlm::inline v0 {
 /// One line of the log; what is not known is left out.
 struct LogEntry {
     index_t step = 0;
-    std::optional<double> loss, accuracy;                    ///< of the step's batch, over labelled tokens
-    std::optional<double> held_out_loss, held_out_accuracy;  ///< perplexity is written beside the loss
-    std::optional<double> unigram_perplexity;                ///< of held-out residues, what the model must beat
-    std::optional<double> learning_rate, gradient_norm;      ///< norm before clipping
-    index_t tokens = 0;                                      ///< all tokens of the run so far, all ranks
-    double seconds = 0;                                      ///< of the run so far, resumed parts included
+    std::optional<double> loss, accuracy;                   ///< of the step's batch, over labelled tokens
+    std::optional<double> held_out_loss, held_out_accuracy; ///< perplexity is written beside the loss
+    std::optional<double> unigram_perplexity;               ///< of held-out residues, what the model must beat
+    std::optional<double> learning_rate, gradient_norm;     ///< norm before clipping
+    index_t tokens = 0;                                     ///< all tokens of the run so far, all ranks
+    double seconds = 0;                                     ///< of the run so far, resumed parts included
 };
 
 /// Training curves as JSON lines: one object a line, flushed, so that a killed run leaves all it knew. Read it with any

@@ -16,9 +16,8 @@ struct DecayRule {
 
     bool applies(ParameterEntry const &entry) const {
         return entry.shape.size() >= least_rank &&
-               std::none_of(excluded_names.begin(), excluded_names.end(), [&](std::string const &part) {
-                   return entry.name.find(part) != std::string::npos;
-               });
+               std::none_of(excluded_names.begin(), excluded_names.end(),
+                            [&](std::string const &part) { return entry.name.find(part) != std::string::npos; });
     }
 };
 
@@ -65,9 +64,7 @@ class MasterWeights {
             return parameters.values().data();
     }
     /// Where rounded values go, or null when `data` is the model's own.
-    S *rounded(Parameters<S, Exec> const &parameters) const {
-        return separate ? parameters.values().data() : nullptr;
-    }
+    S *rounded(Parameters<S, Exec> const &parameters) const { return separate ? parameters.values().data() : nullptr; }
     void append_state(std::vector<StateArray<Accumulate, Exec>> &state) const {
         if constexpr (separate)
             state.push_back({"master", master_});

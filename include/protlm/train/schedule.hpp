@@ -20,11 +20,11 @@ struct Schedule {
     enum class Kind { constant, linear, cosine, inverse_square_root };
 
     Kind kind = Kind::linear;
-    double peak = 1e-3;         ///< the rate at the end of the warm-up
-    index_t warmup_steps = 0;   ///< steps until `peak`
-    index_t total_steps = 0;    ///< where linear and cosine end; 0: not known yet, no decay
-    double final_ratio = 0.0;   ///< linear and cosine end at this share of `peak` and stay there
-    bool hold_warmup = false;   ///< the rate is `peak` during the warm-up as well (T5's inverse square root)
+    double peak = 1e-3;       ///< the rate at the end of the warm-up
+    index_t warmup_steps = 0; ///< steps until `peak`
+    index_t total_steps = 0;  ///< where linear and cosine end; 0: not known yet, no decay
+    double final_ratio = 0.0; ///< linear and cosine end at this share of `peak` and stay there
+    bool hold_warmup = false; ///< the rate is `peak` during the warm-up as well (T5's inverse square root)
 
     /// @throws Error naming the field
     void validate() const {

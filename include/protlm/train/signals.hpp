@@ -33,7 +33,8 @@ class ScopedSignals {
     explicit ScopedSignals(std::initializer_list<int> signals = {SIGTERM, SIGUSR1, SIGINT}) {
         detail::received_signal().store(0); // also constructs it before the first signal
         for (int signal : signals) {
-            struct sigaction action {}, old {};
+            struct sigaction action {
+            }, old{};
             action.sa_handler = detail::remember_signal;
             action.sa_flags = SA_RESTART | (signal == SIGINT ? SA_RESETHAND : 0);
             sigemptyset(&action.sa_mask);

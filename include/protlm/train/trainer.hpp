@@ -23,11 +23,11 @@ namespace protlm::inline v0 {
 struct TrainingOutcome {
     index_t step = 0, tokens = 0;
     double seconds = 0;
-    bool interrupted = false;             ///< by a signal, with a checkpoint to resume from
-    std::filesystem::path checkpoint;     ///< the newest
-    std::optional<Evaluation> held_out;   ///< without held-out proteins, or interrupted: nothing
-    double unigram_perplexity = 0;        ///< known on rank 0 where there are held-out proteins
-    std::size_t peak_bytes = 0;           ///< of activations on this rank
+    bool interrupted = false;           ///< by a signal, with a checkpoint to resume from
+    std::filesystem::path checkpoint;   ///< the newest
+    std::optional<Evaluation> held_out; ///< without held-out proteins, or interrupted: nothing
+    double unigram_perplexity = 0;      ///< known on rank 0 where there are held-out proteins
+    std::size_t peak_bytes = 0;         ///< of activations on this rank
 };
 
 /// The loop of a pre-training run, for any model and objective: data in a shuffled order that does not depend on the
@@ -49,9 +49,8 @@ class Trainer {
         : options_(std::move(options)), store_(&store), output_(std::move(output)), parameters_(&parameters),
           exchange_(&exchange), quiet_(quiet || exchange.rank() > 0), packing_(packing(options_)),
           packer_(store, store.training(), packing_),
-          held_out_(store, packing_, options_.micro_batch, options_.evaluate_tokens),
-          optimizer_(parameters, options_), step_(parameters, options_.clip),
-          budget_(options_.steps, options_.minutes * 60) {
+          held_out_(store, packing_, options_.micro_batch, options_.evaluate_tokens), optimizer_(parameters, options_),
+          step_(parameters, options_.clip), budget_(options_.steps, options_.minutes * 60) {
         options_.validate();
         state_.cursor = {options_.seed, 0, 0};
         state_.data = data_fingerprint();
@@ -186,8 +185,9 @@ class Trainer {
             return loss(c, batch, options_.seed);
         };
         StepResult const result =
-            step_(context, batches, keyed_loss, optimizer_, *exchange_, state_.step + 1, rate,
-                  [&] { return RankNews{signals.received() != 0, seconds()}; });
+            step_(context, batches, keyed_loss, optimizer_, *exchange_, state_.step + 1, rate, [&] {
+                return RankNews{signals.received() != 0, seconds()};
+            });
         ++state_.step;
         state_.cursor = plan.next;
         state_.tokens += result.tokens;

@@ -50,8 +50,7 @@ struct TrainingOptions {
         f("clip", options.clip, "most the norm of the gradient may be; 0: no limit");
         f("seed", options.seed, "another number gives other weights, order, crops and masks");
         f("precision", options.precision, "float32, or bfloat16 with float32 master weights");
-        f("recompute", options.recompute,
-          "compute activations twice instead of keeping them: less memory, slower");
+        f("recompute", options.recompute, "compute activations twice instead of keeping them: less memory, slower");
         f("evaluate_every", options.evaluate_every,
           "steps between evaluations of held-out proteins; 0: at the end only");
         f("evaluate_tokens", options.evaluate_tokens, "tokens of held-out proteins that an evaluation takes");
@@ -96,9 +95,8 @@ struct TrainingOptions {
 
 /// Takes what `fields` holds and leaves the rest. @throws Error naming file and field, also for unknown fields
 inline void read_training_options(Fields const &fields, TrainingOptions &options) {
-    TrainingOptions::for_each(options, [&]<class T>(char const *name, T &value, char const *) {
-        value = fields.optional(name, value);
-    });
+    TrainingOptions::for_each(
+        options, [&]<class T>(char const *name, T &value, char const *) { value = fields.optional(name, value); });
     fields.refuse_unknown();
 }
 

@@ -18,12 +18,12 @@ namespace protlm::inline v0 {
 
 /// Where a run stands, beside weights and moments: integers and the time, valid on any number of ranks.
 struct TrainingState {
-    index_t step = 0;     ///< steps that are done
-    Cursor cursor;        ///< where the next step's data begin
-    index_t tokens = 0;   ///< seen so far, all ranks
-    double seconds = 0;   ///< of training so far
-    std::uint64_t data = 0;  ///< fingerprint of the store and of what a cursor's position means
-    nlohmann::json options;  ///< all options of the run, for people and for checks
+    index_t step = 0;       ///< steps that are done
+    Cursor cursor;          ///< where the next step's data begin
+    index_t tokens = 0;     ///< seen so far, all ranks
+    double seconds = 0;     ///< of training so far
+    std::uint64_t data = 0; ///< fingerprint of the store and of what a cursor's position means
+    nlohmann::json options; ///< all options of the run, for people and for checks
 };
 
 namespace detail {
@@ -80,19 +80,18 @@ void write_training_state(CheckpointWriter const &checkpoint, TrainingState cons
     auto const weights = detail::host_copy(parameters.values());
     file.append("weights", weights.data(), parameters.table().extent());
     file.commit();
-    write_json(checkpoint / detail::state_file,
-               {{"format", "protlm training state"},
-                {"format_version", 1},
-                {"step", state.step},
-                {"optimizer_steps", optimizer.steps()},
-                {"tokens", state.tokens},
-                {"seconds", state.seconds},
-                {"seed", std::to_string(state.cursor.seed)},
-                {"epoch", std::to_string(state.cursor.epoch)},
-                {"position", std::to_string(state.cursor.position)},
-                {"data", std::to_string(state.data)},
-                {"tensors", std::to_string(fingerprint(parameters.table()))},
-                {"options", state.options}});
+    write_json(checkpoint / detail::state_file, {{"format", "protlm training state"},
+                                                 {"format_version", 1},
+                                                 {"step", state.step},
+                                                 {"optimizer_steps", optimizer.steps()},
+                                                 {"tokens", state.tokens},
+                                                 {"seconds", state.seconds},
+                                                 {"seed", std::to_string(state.cursor.seed)},
+                                                 {"epoch", std::to_string(state.cursor.epoch)},
+                                                 {"position", std::to_string(state.cursor.position)},
+                                                 {"data", std::to_string(state.data)},
+                                                 {"tensors", std::to_string(fingerprint(parameters.table()))},
+                                                 {"options", state.options}});
 }
 
 /// Reads what write_training_state wrote into an optimizer of the same kind and parameters of the same table.

@@ -25,8 +25,8 @@ struct ResidueCounts {
                 ++counts[t % 4][tokens[t]];
         }
         for (std::size_t token = 0; token < 256; ++token) {
-            count[token] = static_cast<double>(counts[0][token] + counts[1][token] + counts[2][token] +
-                                               counts[3][token]);
+            count[token] =
+                static_cast<double>(counts[0][token] + counts[1][token] + counts[2][token] + counts[3][token]);
             total += count[token];
         }
     }

@@ -47,8 +47,9 @@ std::vector<double> train_and_embed(bool recompute) {
     protlm::NoExchange exchange;
     std::vector<double> results;
     for (int i = 1; i <= 3; ++i)
-        results.push_back(step(context, std::array{batch}, loss, optimizer, exchange, i, 1e-3,
-                               [] { return protlm::RankNews(); }).loss);
+        results.push_back(step(context, std::array{batch}, loss, optimizer, exchange, i, 1e-3, [] {
+                              return protlm::RankNews();
+                          }).loss);
     for (auto const &protein : protlm::embed(model, {"MKTAYIAKQR", "SKTZP"}))
         results.insert(results.end(), protein.vector.begin(), protein.vector.end());
     return results;

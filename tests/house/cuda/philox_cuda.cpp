@@ -9,7 +9,7 @@ int main(int argc, char **argv) {
     std::uint32_t sum = 0;
     Kokkos::parallel_reduce(
         "protlm::test::philox", protlm::range(Kokkos::Cuda(), 0, 1),
-        KOKKOS_LAMBDA(protlm::index_t i, std::uint32_t &partial) {
+        KOKKOS_LAMBDA(protlm::index_t i, std::uint32_t & partial) {
             partial += protlm::philox({{static_cast<std::uint32_t>(i), 0, 0, 0}}, 0)[0];
         },
         sum);

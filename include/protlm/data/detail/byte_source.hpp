@@ -238,8 +238,10 @@ inline ByteSource open_source(std::string const &path) {
         return ByteSource(std::in_place_type<GzipStream>, std::move(input));
     if (skippable_frame || begins_with(head, "\x28\xB5\x2F\xFD"))
         return ByteSource(std::in_place_type<ZstdStream>, std::move(input));
-    check(!begins_with(head, std::string_view("\xFD" "7zXZ", 5)), input.name(),
-          ": xz is not supported; give the output of 'xz -dc' as standard input");
+    check(!begins_with(head, std::string_view("\xFD"
+                                              "7zXZ",
+                                              5)),
+          input.name(), ": xz is not supported; give the output of 'xz -dc' as standard input");
     check(!begins_with(head, "BZh"), input.name(),
           ": bzip2 is not supported; give the output of 'bzip2 -dc' as standard input");
     if (input.is_regular() && path != "-")

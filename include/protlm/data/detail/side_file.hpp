@@ -52,8 +52,8 @@ class SideFile {
             std::size_t const part = std::min<std::uint64_t>(buffer_bytes, in_file_ - at);
             for (std::size_t done = 0; done < part;) {
                 ssize_t const got = ::pread(file_, buffer_.data() + done, part - done, static_cast<off_t>(at + done));
-                check(got > 0 || (got < 0 && errno == EINTR), beside_, ": cannot read its temporary file: ",
-                      got == 0 ? "it was truncated" : std::strerror(errno));
+                check(got > 0 || (got < 0 && errno == EINTR), beside_,
+                      ": cannot read its temporary file: ", got == 0 ? "it was truncated" : std::strerror(errno));
                 done += got > 0 ? static_cast<std::size_t>(got) : 0;
             }
             consume(buffer_.data(), part);

@@ -88,8 +88,8 @@ translate_avx512(TranslationTable const &table, std::uint8_t const *in, std::uin
             out += 64;
             continue;
         }
-        std::uint64_t const stop = special & ~(_mm512_cmpeq_epi8_mask(bytes, line_feed) |
-                                               _mm512_cmpeq_epi8_mask(bytes, carriage_return));
+        std::uint64_t const stop =
+            special & ~(_mm512_cmpeq_epi8_mask(bytes, line_feed) | _mm512_cmpeq_epi8_mask(bytes, carriage_return));
         std::uint64_t const keep = ~special & (stop ^ (stop - 1)); // all up to the first stop; everything without one
         _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(keep, codes));
         out += std::popcount(keep);

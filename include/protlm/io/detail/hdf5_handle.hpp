@@ -58,8 +58,7 @@ class Hdf5Handle {
 
     Hdf5Handle() = default;
     Hdf5Handle(hid_t id, Close closer) : id_(id), close_(closer) {}
-    Hdf5Handle(Hdf5Handle &&other) noexcept
-        : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
+    Hdf5Handle(Hdf5Handle &&other) noexcept : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}
     Hdf5Handle &operator=(Hdf5Handle &&other) noexcept {
         std::swap(id_, other.id_);
         std::swap(close_, other.close_);
@@ -110,17 +109,28 @@ inline Hdf5Handle hdf5_type(DataType type) {
         return hdf5_half_type();
     return hdf5_open("HDF5", "copy a type", H5Tclose, [type]() -> hid_t {
         switch (type) {
-        case DataType::f64: return H5Tcopy(H5T_IEEE_F64LE);
-        case DataType::f32: return H5Tcopy(H5T_IEEE_F32LE);
-        case DataType::i64: return H5Tcopy(H5T_STD_I64LE);
-        case DataType::i32: return H5Tcopy(H5T_STD_I32LE);
-        case DataType::i16: return H5Tcopy(H5T_STD_I16LE);
-        case DataType::i8: return H5Tcopy(H5T_STD_I8LE);
-        case DataType::u64: return H5Tcopy(H5T_STD_U64LE);
-        case DataType::u32: return H5Tcopy(H5T_STD_U32LE);
-        case DataType::u16: return H5Tcopy(H5T_STD_U16LE);
-        case DataType::u8: return H5Tcopy(H5T_STD_U8LE);
-        default: fail("hdf5_type: elements of type ", data_type_name(type), " have no HDF5 type");
+        case DataType::f64:
+            return H5Tcopy(H5T_IEEE_F64LE);
+        case DataType::f32:
+            return H5Tcopy(H5T_IEEE_F32LE);
+        case DataType::i64:
+            return H5Tcopy(H5T_STD_I64LE);
+        case DataType::i32:
+            return H5Tcopy(H5T_STD_I32LE);
+        case DataType::i16:
+            return H5Tcopy(H5T_STD_I16LE);
+        case DataType::i8:
+            return H5Tcopy(H5T_STD_I8LE);
+        case DataType::u64:
+            return H5Tcopy(H5T_STD_U64LE);
+        case DataType::u32:
+            return H5Tcopy(H5T_STD_U32LE);
+        case DataType::u16:
+            return H5Tcopy(H5T_STD_U16LE);
+        case DataType::u8:
+            return H5Tcopy(H5T_STD_U8LE);
+        default:
+            fail("hdf5_type: elements of type ", data_type_name(type), " have no HDF5 type");
         }
     });
 }
@@ -129,8 +139,7 @@ inline Hdf5Handle hdf5_type(DataType type) {
 inline Hdf5Handle hdf5_string_type() {
     auto type = hdf5_open("HDF5", "copy a type", H5Tclose, [] { return H5Tcopy(H5T_C_S1); });
     hdf5_call("HDF5", "define strings", [&] {
-        bool const defined =
-            H5Tset_size(type.id(), H5T_VARIABLE) >= 0 && H5Tset_cset(type.id(), H5T_CSET_UTF8) >= 0;
+        bool const defined = H5Tset_size(type.id(), H5T_VARIABLE) >= 0 && H5Tset_cset(type.id(), H5T_CSET_UTF8) >= 0;
         return defined ? 0 : -1;
     });
     return type;

@@ -61,9 +61,7 @@ class SafetensorsHeader {
     bool number_float(json::number_float_t, std::string const &text) {
         return unexpected("the number " + excerpt(text));
     }
-    bool number_integer(json::number_integer_t v) {
-        fail(where(), ": negative number ", v);
-    }
+    bool number_integer(json::number_integer_t v) { fail(where(), ": negative number ", v); }
     bool number_unsigned(json::number_unsigned_t v) {
         if (level_ != Level::shape && level_ != Level::offsets)
             return unexpected("a number");
@@ -147,8 +145,11 @@ class SafetensorsHeader {
         return key_.empty() ? text : text + ": " + excerpt(key_);
     }
     bool unexpected(std::string const &what) const {
-        constexpr std::string_view expected[] = {"an object of tensors", "an object with dtype, shape and data_offsets",
-                                                 "a string", "a string or an array of integers", "an integer",
+        constexpr std::string_view expected[] = {"an object of tensors",
+                                                 "an object with dtype, shape and data_offsets",
+                                                 "a string",
+                                                 "a string or an array of integers",
+                                                 "an integer",
                                                  "an integer"};
         fail(where(), ": found ", what, ", expected ", expected[static_cast<int>(level_)]);
     }

@@ -63,7 +63,7 @@ inline bool has_sha_instructions() {
 
 /// As the portable function, five times as fast: a checkpoint of gigabytes is hashed at the speed of reading it.
 __attribute__((target("sha,sse4.1"))) inline void sha256_blocks_x86(Sha256State &state, std::byte const *data,
-                                                                   std::size_t blocks) {
+                                                                    std::size_t blocks) {
     auto const word = [&state](int i) { return static_cast<int>(state[static_cast<std::size_t>(i)]); };
     __m128i abef = _mm_set_epi32(word(0), word(1), word(4), word(5));
     __m128i cdgh = _mm_set_epi32(word(2), word(3), word(6), word(7));

@@ -54,8 +54,8 @@ KOKKOS_FUNCTION void attention_query(AttentionRows<A> const &rows, AttentionPlac
     for (index_t key = mask.key_begin(place, query); key < mask.key_end(place, query); ++key) {
         if (!mask(place, query, key))
             continue;
-        A const s = score.scale() * dot_head(q, rows.k.row(place.key_row + key) + first, rows.width) +
-                    score(place, query, key);
+        A const s =
+            score.scale() * dot_head(q, rows.k.row(place.key_row + key) + first, rows.width) + score(place, query, key);
         A const shrink = s > top ? ::exp(top - s) : A(1);
         top = s > top ? s : top;
         A const p = ::exp(s - top);

@@ -124,8 +124,8 @@ void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, i
             index_t const r = std::min(query_tile, n - i0);
             if (mask.key_end(place, q0 + i0 + r - 1) <= k0)
                 continue;
-            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r, cols,
-                         width, false);
+            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r,
+                         cols, width, false);
             score.add_tile(place, scratch.score, q0 + i0, r, k0, keys, scratch.tile, key_tile);
             if (!Mask::everything || keys < cols)
                 mask_tile(mask, place, q0 + i0, r, k0, keys, scratch.tile);
@@ -173,7 +173,8 @@ void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segm
     A *const work = memory.data();
     QueryChunk const *const chunk = chunks.data();
     index_t const heads = rows.heads;
-    Kokkos::parallel_for("protlm::attention", dynamic_range(context.exec(), 0, static_cast<index_t>(chunks.size()) * heads),
+    Kokkos::parallel_for("protlm::attention",
+                         dynamic_range(context.exec(), 0, static_cast<index_t>(chunks.size()) * heads),
                          [=](index_t task) {
                              auto const thread = token.acquire();
                              QueryChunk const &c = chunk[task / heads];

@@ -59,8 +59,7 @@ void attention_backward_tile(BackwardScratch<A> const &s, AttentionPlace const &
     score.add_tile(place, s.score, q0, r, k0, keys, s.probability, key_tile);
     if (!Mask::everything || keys < cols)
         mask_tile(mask, place, q0, r, k0, keys, s.probability);
-    tile_product(LeftRows<A>{s.g + q0 * p, p}, s.v_transposed, key_tile, s.gradient, key_tile, r, cols, width,
-                 false);
+    tile_product(LeftRows<A>{s.g + q0 * p, p}, s.v_transposed, key_tile, s.gradient, key_tile, r, cols, width, false);
     softmax_backward_tile(s.probability, s.gradient, r, cols, lse + (place.query_row + q0) * place.heads + place.head,
                           place.heads, s.delta + q0);
     if constexpr (Score::parametric)
@@ -122,7 +121,8 @@ void attention_backward_task(AttentionRows<A> const &rows, AttentionPlace const 
 /// very long proteins do not need memory for every thread of a large node.
 inline constexpr index_t backward_bytes = index_t(160) << 20;
 inline index_t backward_workers(int threads, index_t tasks, index_t scratch_bytes) {
-    return std::clamp<index_t>(backward_bytes / scratch_bytes, 1, std::max<index_t>(1, std::min<index_t>(threads, tasks)));
+    return std::clamp<index_t>(backward_bytes / scratch_bytes, 1,
+                               std::max<index_t>(1, std::min<index_t>(threads, tasks)));
 }
 
 /// Gradients of q, k, v from that of out; `bucket_sums` (B H, buckets), zero before, for parametric scores.

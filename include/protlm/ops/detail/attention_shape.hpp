@@ -8,7 +8,7 @@ namespace protlm::inline v0::detail {
 /// The operands of one attention as kernels see them: head h of a row is columns [h D, h D + D).
 template <class A>
 struct AttentionRows {
-    Rows<A const> q, k, v;       // (Tq, H D), (Tk, H D), (Tk, H D)
+    Rows<A const> q, k, v;         // (Tq, H D), (Tk, H D), (Tk, H D)
     std::int64_t const *q_offsets; // (B+1), device
     std::int64_t const *k_offsets; // (B+1), device
     index_t heads, width;

@@ -66,8 +66,7 @@ auto pack(Context &context, Rows<T const> source) {
     index_t const k = packed.k, n = packed.n;
     Kokkos::parallel_for("protlm::pack", range(context.exec(), 0, packed.panels()), [=](index_t j) {
         index_t const first = j * panel_cols<S>;
-        pack_panel<transposed>(source, first, std::min<index_t>(panel_cols<S>, n - first), k,
-                               values + first * k);
+        pack_panel<transposed>(source, first, std::min<index_t>(panel_cols<S>, n - first), k, values + first * k);
     });
     return packed;
 }
@@ -80,8 +79,7 @@ struct NoEpilogue {
 
 /// c (rows, panel) = [c +] a (rows, k) b for one panel and one stretch of k.
 template <class Left, class S>
-inline void panel_product(Left a, S const *b, index_t rows, index_t k, S *c,
-                          index_t c_row, index_t width, bool add) {
+inline void panel_product(Left a, S const *b, index_t rows, index_t k, S *c, index_t c_row, index_t width, bool add) {
     if (width == panel_cols<S>) {
         micro_rows<panel_vectors>(a, b, panel_cols<S>, c, c_row, rows, k, add);
         return;

@@ -8,9 +8,9 @@ namespace protlm::inline v0::detail {
 /// y = f(y + bias) [+ residual] on one stretch of a row; keeps y + bias where `before` is given.
 template <Activation activation, class A, class S>
 struct LinearEpilogue {
-    S const *bias;            // (N) or null
-    Rows<A const> residual;   // (T, N) or no data
-    Rows<A> before;           // (T, N) or no data: values before the activation
+    S const *bias;          // (N) or null
+    Rows<A const> residual; // (T, N) or no data
+    Rows<A> before;         // (T, N) or no data: values before the activation
 
     void operator()(index_t row, index_t col, index_t width, A *y) const {
         index_t j = 0;

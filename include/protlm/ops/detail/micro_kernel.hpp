@@ -11,7 +11,7 @@ namespace protlm::inline v0::detail {
 /// Registers of columns that the kernel computes at once, and rows.
 inline constexpr int panel_vectors = 2;
 template <class S>
-inline constexpr int panel_cols = panel_vectors * lanes<S>;
+inline constexpr int panel_cols = panel_vectors *lanes<S>;
 #if defined(__AVX512F__)
 inline constexpr int panel_rows = 12; // 24 of 32 registers hold sums
 #else
@@ -44,8 +44,8 @@ struct LeftColumns {
 /// C (R, NV registers) = [C +] A (R, k) B (k, NV registers).
 /// @param b row p at b + p * b_row; @param c row i at c + i * c_row
 template <int R, int NV, class Left, class S>
-[[gnu::always_inline]] inline void micro_kernel(Left a, S const *b, index_t b_row,
-                                                S *c, index_t c_row, index_t k, bool add) {
+[[gnu::always_inline]] inline void micro_kernel(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t k,
+                                                bool add) {
     Vec<S> sum[R][NV];
     for (int i = 0; i < R; ++i)
         for (int v = 0; v < NV; ++v)
@@ -67,8 +67,7 @@ template <int R, int NV, class Left, class S>
 
 /// The same for any number of rows: full blocks, then four, then single rows.
 template <int NV, class Left, class S>
-inline void micro_rows(Left a, S const *b, index_t b_row, S *c, index_t c_row,
-                       index_t rows, index_t k, bool add) {
+inline void micro_rows(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t rows, index_t k, bool add) {
     index_t i = 0;
     for (; i + panel_rows <= rows; i += panel_rows)
         micro_kernel<panel_rows, NV>(a.from_row(i), b, b_row, c + i * c_row, c_row, k, add);

@@ -7,15 +7,15 @@ namespace protlm::inline v0::detail {
 /// Pointers and factors that Adafactor's kernels share.
 template <class A>
 struct AdafactorArrays {
-    A const *gradients;    // (extent)
-    A *weights;            // (extent)
-    A *row_squares;        // (row_states) running means over the columns
-    A *col_squares;        // (col_states) running means over the rows
-    A *full_squares;       // (full_states) of tensors that are not factored
-    A *first_moment;       // (extent), or null
-    A *col_factors;        // (col_states) 1 / root of col_squares
-    double *row_means;     // (matrices) mean of row_squares
-    double *col_partials;  // (partials)
+    A const *gradients;               // (extent)
+    A *weights;                       // (extent)
+    A *row_squares;                   // (row_states) running means over the columns
+    A *col_squares;                   // (col_states) running means over the rows
+    A *full_squares;                  // (full_states) of tensors that are not factored
+    A *first_moment;                  // (extent), or null
+    A *col_factors;                   // (col_states) 1 / root of col_squares
+    double *row_means;                // (matrices) mean of row_squares
+    double *col_partials;             // (partials)
     A gradient_scale, keep, epsilon1; // keep: the decay of the running means
 };
 
@@ -151,8 +151,8 @@ KOKKOS_INLINE_FUNCTION A factored_row(AdafactorArrays<A> const &arrays, FactorTi
     return arrays.gradient_scale * square_root(mean / arrays.row_squares[tile.row_state + r]);
 }
 template <class V, class A>
-KOKKOS_INLINE_FUNCTION V factored_update(AdafactorArrays<A> const &arrays, FactorTile const &tile, index_t r,
-                                         index_t c, A row_factor) {
+KOKKOS_INLINE_FUNCTION V factored_update(AdafactorArrays<A> const &arrays, FactorTile const &tile, index_t r, index_t c,
+                                         A row_factor) {
     V const g = load_pack<V>(arrays.gradients + tile.begin + r * tile.cols + c) * row_factor;
     if (tile.factored)
         return g * load_pack<V>(arrays.col_factors + tile.col_state + c);
@@ -223,8 +223,7 @@ struct AdafactorUpdate {
         return factored_row(arrays, tile, r) * factors[tile.tensor].update;
     }
     template <class V>
-    KOKKOS_INLINE_FUNCTION void operator()(FactorTile const &tile, index_t r, index_t c, A factor,
-                                           LaneSum<V> *) const {
+    KOKKOS_INLINE_FUNCTION void operator()(FactorTile const &tile, index_t r, index_t c, A factor, LaneSum<V> *) const {
         index_t const i = tile.begin + r * tile.cols + c;
         V update = factored_update<V>(arrays, tile, r, c, factor);
         if (arrays.first_moment) {

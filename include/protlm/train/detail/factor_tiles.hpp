@@ -6,11 +6,11 @@ namespace protlm::inline v0::detail {
 
 /// Rows of one matrix of a factored tensor, or a piece of a tensor that is not factored (one row then).
 struct FactorTile {
-    index_t begin;      // first element in the flat buffer
+    index_t begin; // first element in the flat buffer
     index_t rows, cols;
-    index_t row_state;  // first row's statistics; not factored: the first element's
-    index_t col_state;  // first column's statistics
-    index_t partial;    // first of the tile's column sums
+    index_t row_state; // first row's statistics; not factored: the first element's
+    index_t col_state; // first column's statistics
+    index_t partial;   // first of the tile's column sums
     std::int32_t matrix, tensor;
     std::int32_t factored, decays;
 };
@@ -88,8 +88,8 @@ struct FactorTiles {
                                    partials, matrix, tensor, 1, decays});
             partials += cols;
         }
-        lists.matrices.push_back({rows, cols, row_states, col_states, first_tile,
-                                  static_cast<index_t>(lists.tiles.size()) - first_tile});
+        lists.matrices.push_back(
+            {rows, cols, row_states, col_states, first_tile, static_cast<index_t>(lists.tiles.size()) - first_tile});
         lists.matrix_of_column.insert(lists.matrix_of_column.end(), static_cast<std::size_t>(cols), matrix);
         row_states += rows;
         col_states += cols;
@@ -143,9 +143,8 @@ void for_tiles(char const *label, Exec const &exec, FactorTiles<Exec> const &til
         return;
     if constexpr (is_host_space<Exec> && kernels == Kernels::native) {
         FactorTile const *list = tiles.tiles.data();
-        Kokkos::parallel_for(label, dynamic_range(exec, 0, tiles.count()), [=](index_t t) {
-            visit_tile_on_host<A, count>(list[t], body, results + t * count);
-        });
+        Kokkos::parallel_for(label, dynamic_range(exec, 0, tiles.count()),
+                             [=](index_t t) { visit_tile_on_host<A, count>(list[t], body, results + t * count); });
     } else {
         int const team = is_host_space<Exec> ? 1 : 256;
         Kokkos::parallel_for(label, Kokkos::TeamPolicy<Exec>(exec, static_cast<int>(tiles.count()), team),

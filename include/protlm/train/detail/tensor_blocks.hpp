@@ -22,8 +22,8 @@ struct TensorBlocks {
     template <class T>
     using View = Kokkos::View<T *, Kokkos::LayoutRight, typename Exec::memory_space>;
 
-    View<TensorBlock> blocks;  // (blocks)
-    View<index_t> first;       // (tensors + 1): the first block of each tensor
+    View<TensorBlock> blocks; // (blocks)
+    View<index_t> first;      // (tensors + 1): the first block of each tensor
 
     explicit TensorBlocks(ParameterTable const &table, DecayRule const &rule = {}) {
         std::vector<TensorBlock> list;
@@ -93,9 +93,8 @@ void for_blocks(char const *label, Exec const &exec, TensorBlocks<Exec> const &b
         return;
     if constexpr (is_host_space<Exec> && kernels == Kernels::native) {
         TensorBlock const *list = blocks.blocks.data();
-        Kokkos::parallel_for(label, range(exec, 0, blocks.count()), [=](index_t b) {
-            visit_block_on_host<A, count>(list[b], body, results + b * count);
-        });
+        Kokkos::parallel_for(label, range(exec, 0, blocks.count()),
+                             [=](index_t b) { visit_block_on_host<A, count>(list[b], body, results + b * count); });
     } else {
         int const team = is_host_space<Exec> ? 1 : 256; // fixed, so that sums are the same in every run
         Kokkos::parallel_for(label, Kokkos::TeamPolicy<Exec>(exec, static_cast<int>(blocks.count()), team),
