@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/bert.hpp>
+#include <support/message_of.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -59,18 +60,6 @@ auto collect(Embedder<Model> &embedder, Proteins const &proteins, std::vector<in
         result.order.push_back(one.protein);
     });
     return result;
-}
-
-/// The message of the Error that `f` throws; fails the test when it throws none.
-template <class F>
-std::string message_of(F &&f) {
-    try {
-        f();
-    } catch (Error const &error) {
-        return error.what();
-    }
-    BOOST_TEST(false, "no error was thrown");
-    return {};
 }
 
 } // namespace protlm::test

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/model/bert.hpp>
+#include <support/message_of.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -60,18 +61,6 @@ auto example_loss(Model const &model, Context &context, Example const &example) 
     auto const packed = make_packed(context, example.view());
     return model.masked_loss(context, packed, context.template upload<index_t>(example.rows),
                              context.template upload<std::int32_t>(example.labels));
-}
-
-/// The message of the Error that `f` throws; fails the test when it throws none.
-template <class F>
-std::string message_of(F &&f) {
-    try {
-        f();
-    } catch (Error const &error) {
-        return error.what();
-    }
-    BOOST_TEST(false, "no error was thrown");
-    return {};
 }
 
 } // namespace protlm::test

@@ -17,7 +17,7 @@ struct Lookup {
 
 namespace detail {
 
-/// Rows of a table whose gradient is not spread over tokens by tokens' order: columns of one task.
+/// Columns that one task of the backward owns on hosts.
 inline constexpr index_t embedding_columns = 64;
 
 template <class Exec, class A, class S>

@@ -18,14 +18,6 @@ template <class S, class F>
         f(j, cols - j);
 }
 
-/// Sum of products of two rows, registers first, then lanes.
-template <class A>
-inline A dot_row(A const *a, A const *b, index_t cols) {
-    Vec<A> sum{};
-    for_registers<A>(cols, [&](index_t j, auto n) { sum += load_part(a + j, n) * load_part(b + j, n); });
-    return sum_lanes<A>(sum);
-}
-
 template <class A>
 struct Moments {
     A mean, inverse_deviation;
