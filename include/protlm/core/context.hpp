@@ -74,13 +74,13 @@ class Inference : public BasicContext<Exec, kernels> {
 };
 
 /// Random numbers of dropout are a function of seed, epoch, the op's number in the pass, and each row's protein and
-/// position, so they are the same on any number of ranks. Empty views: a row's number stands for both.
+/// position, so they are the same on any number of ranks. Empty buffers: a row's number stands for both.
 template <class Exec>
 struct DropoutKeys {
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
-    VectorView<std::uint64_t const, Exec> sample;  // (T)
-    VectorView<std::int32_t const, Exec> position; // (T)
+    Buffer<std::uint64_t, Exec> sample;  // (T)
+    Buffer<std::int32_t, Exec> position; // (T)
 };
 
 /// Context of a forward pass that can be followed by its backward: ops put their backward on the tape.
@@ -99,10 +99,12 @@ class Training : public BasicContext<Exec, kernels> {
 
     /// Puts the keys of the next pass in force and numbers its ops from zero.
     void set_dropout(DropoutKeys<Exec> keys) {
-        dropout_ = keys;
+        dropout_ = std::move(keys);
         op_ = 0;
     }
     DropoutKeys<Exec> const &dropout() const { return dropout_; }
+    /// Other rows for the ops that follow; the numbering goes on. Returns the keys that were in force.
+    DropoutKeys<Exec> exchange_dropout(DropoutKeys<Exec> keys) { return std::exchange(dropout_, std::move(keys)); }
     /// The number of the next op that draws random numbers.
     std::uint32_t next_op() { return op_++; }
     std::uint32_t op() const { return op_; }
@@ -123,6 +125,39 @@ class Training : public BasicContext<Exec, kernels> {
     std::uint32_t op_ = 0;
 };
 
+/// While it lives, dropout is keyed by these rows: each forward names the samples and positions of its own rows, since
+/// a decoder or a query stream has others than the encoder. Does nothing in inference.
+template <class Context>
+class DropoutScope {
+  public:
+    using Exec = typename Context::execution_space;
+    /// @param samples, positions (rows of the activations); empty: the keys in force stay
+    DropoutScope(Context &context, Buffer<std::uint64_t, Exec> samples, Buffer<std::int32_t, Exec> positions)
+        : context_(&context) {
+        if constexpr (Context::training) {
+            changed_ = samples.size() > 0;
+            if (changed_)
+                outer_ = context.exchange_dropout(
+                    {context.dropout().seed, context.dropout().epoch, std::move(samples), std::move(positions)});
+        }
+    }
+    /// The rows of a packed batch, see PackedTokens.
+    template <class Packed>
+    DropoutScope(Context &context, Packed const &packed) : DropoutScope(context, packed.samples, packed.positions) {}
+    DropoutScope(DropoutScope const &) = delete;
+    DropoutScope &operator=(DropoutScope const &) = delete;
+    ~DropoutScope() {
+        if constexpr (Context::training)
+            if (changed_)
+                context_->exchange_dropout(std::move(outer_));
+    }
+
+  private:
+    Context *context_;
+    DropoutKeys<Exec> outer_;
+    bool changed_ = false;
+};
+
 /// Runs `f(context, x)` and keeps only `x`: the backward runs `f` once more to have its activations again.
 /// Costs one more forward of `f`, saves all that it would keep. Chen et al., arXiv 1604.06174.
 template <class Context, class F, class T>
@@ -137,14 +172,16 @@ Tensor<T, typename Context::execution_space> recompute(Context &context, F f,
         std::vector<ParameterId> const parameters = context.tape().parameters();
         context.tape() = std::move(outer);
         context.tape().record(
-            [&context, f, x, y, first_op] {
+            [&context, f, x, y, first_op, keys = context.dropout()] {
                 Tape rest = std::exchange(context.tape(), Tape());
                 std::uint32_t const op = context.op();
+                auto keys_before = context.exchange_dropout(keys);
                 context.set_op(first_op);
                 auto const again = f(context, x);
                 again.take_gradient(y);
                 context.tape().run();
                 context.set_op(op);
+                context.exchange_dropout(std::move(keys_before));
                 context.tape() = std::move(rest);
             },
             parameters);

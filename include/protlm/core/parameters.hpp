@@ -1,10 +1,12 @@
 #pragma once
 
+#include <protlm/core/check.hpp>
 #include <protlm/core/parameter_table.hpp>
 #include <protlm/core/philox.hpp>
 #include <protlm/core/tensor.hpp>
 
 #include <cmath>
+#include <memory>
 #include <numbers>
 
 namespace protlm::inline v0 {
@@ -12,11 +14,16 @@ namespace protlm::inline v0 {
 /// One tensor, or several that lie next to each other, as the ops see it: a matrix of values and, in training, the
 /// gradient that backwards add to. Vectors are one row.
 template <Scalar S, class Exec>
-struct Weight {
+class Weight {
+  public:
     using scalar_type = S;
     MatrixView<S const, Exec> values;            // (rows, cols)
     MatrixView<accumulate_t<S>, Exec> gradients; // (rows, cols); empty when the model is not being trained
     std::vector<ParameterId> ids;
+
+    Weight() = default;
+    Weight(MatrixView<S const, Exec> v, MatrixView<accumulate_t<S>, Exec> g, std::vector<ParameterId> names)
+        : values(std::move(v)), gradients(std::move(g)), ids(std::move(names)) {}
 
     explicit operator bool() const { return values.data() != nullptr; }
     index_t rows() const { return static_cast<index_t>(values.extent(0)); }
@@ -24,9 +31,35 @@ struct Weight {
     bool trained() const { return gradients.data() != nullptr; }
     Rows<S const> value() const { return rows_of(values); }
     Rows<accumulate_t<S>> gradient() const { return rows_of(gradients); }
+
+    /// Rows [first, first + count) of this matrix; its gradient is that part of the whole one's.
+    /// @throws Error when it has no such rows
+    Weight slice(index_t first, index_t count) const {
+        check(first >= 0 && count >= 0 && first + count <= rows(), "Weight: slice: rows ", first, " to ", first + count,
+              " of ", rows());
+        return reshaped(first * cols(), count, cols());
+    }
+    /// The same elements in another shape: a tensor of three dimensions as the matrix that an op needs.
+    /// @throws Error when the number of elements differs
+    Weight as_matrix(index_t new_rows, index_t new_cols) const {
+        check(new_rows * new_cols == rows() * cols(), "Weight: as_matrix: ", new_rows, " x ", new_cols, " of ", rows(),
+              " x ", cols(), " elements");
+        return reshaped(0, new_rows, new_cols);
+    }
+
+  private:
+    Weight reshaped(index_t offset, index_t new_rows, index_t new_cols) const {
+        auto const o = static_cast<std::size_t>(offset), r = static_cast<std::size_t>(new_rows),
+                   c = static_cast<std::size_t>(new_cols);
+        Weight part{MatrixView<S const, Exec>(values.data() + o, r, c), {}, ids};
+        if (trained())
+            part.gradients = MatrixView<accumulate_t<S>, Exec>(gradients.data() + o, r, c);
+        return part;
+    }
 };
 
 /// All values of a model in one flat buffer in the memory of `Exec`, with gradients in the same layout on request.
+/// Copies share both, so that two models can be parts of one table: a generator and its discriminator.
 template <Scalar S, ExecutionSpace Exec>
 class Parameters {
   public:
@@ -43,17 +76,22 @@ class Parameters {
 
     ParameterTable const &table() const { return table_; }
     Flat<S> const &values() const { return values_; }
-    Flat<Accumulate> const &gradients() const { return gradients_; }
+    Flat<Accumulate> const &gradients() const { return *gradients_; }
 
-    /// Allocates gradients (zero), so that weights handed out from now on are trained.
+    /// Allocates gradients (zero) for all copies, so that weights handed out from now on are trained.
     void enable_gradients() {
-        if (gradients_.extent(0) == 0)
-            gradients_ = Flat<Accumulate>("protlm::gradients", static_cast<std::size_t>(table_.extent()));
+        if (gradients_->extent(0) == 0)
+            *gradients_ = Flat<Accumulate>("protlm::gradients", static_cast<std::size_t>(table_.extent()));
     }
-    void zero_gradients(Exec const &exec) { Kokkos::deep_copy(exec, gradients_, Accumulate(0)); }
+    void zero_gradients(Exec const &exec) { Kokkos::deep_copy(exec, *gradients_, Accumulate(0)); }
 
     /// The tensor `id` as a matrix.
     Weight<S, Exec> weight(ParameterId id) const { return weight({id}, table_[id].rows()); }
+
+    /// The tensor `id` as a matrix of another shape; @throws Error when the number of elements differs
+    Weight<S, Exec> weight(ParameterId id, index_t rows, index_t cols) const {
+        return weight(id).as_matrix(rows, cols);
+    }
 
     /// Tensors placed together as one matrix: their rows one after the other; vectors as one long row.
     Weight<S, Exec> weight(std::vector<ParameterId> const &ids) const {
@@ -86,8 +124,8 @@ class Parameters {
         auto const offset = static_cast<std::size_t>(table_[ids.front()].offset);
         auto const r = static_cast<std::size_t>(rows), c = static_cast<std::size_t>(rows ? size / rows : 0);
         Weight<S, Exec> result{MatrixView<S const, Exec>(values_.data() + offset, r, c), {}, ids};
-        if (gradients_.extent(0))
-            result.gradients = MatrixView<Accumulate, Exec>(gradients_.data() + offset, r, c);
+        if (gradients_->extent(0))
+            result.gradients = MatrixView<Accumulate, Exec>(gradients_->data() + offset, r, c);
         return result;
     }
 
@@ -112,7 +150,7 @@ class Parameters {
 
     ParameterTable table_;
     Flat<S> values_;
-    Flat<Accumulate> gradients_;
+    std::shared_ptr<Flat<Accumulate>> gradients_ = std::make_shared<Flat<Accumulate>>();
 };
 
 } // namespace protlm::inline v0

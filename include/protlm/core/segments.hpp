@@ -46,9 +46,10 @@ auto make_segments(Context &context, std::span<std::int64_t const> offsets) {
 
 /// Host description of a packed batch: what a model reads. No padding.
 struct PackedView {
-    std::span<std::int32_t const> tokens;      // (T)
-    std::span<std::int32_t const> token_types; // (T), or empty: all 0
-    std::span<std::int64_t const> offsets;     // (B+1)
+    std::span<std::int32_t const> tokens = {};      // (T)
+    std::span<std::int32_t const> token_types = {}; // (T), or empty: all 0
+    std::span<std::int64_t const> offsets = {};     // (B+1)
+    std::span<std::uint64_t const> samples = {};    // (B), or empty: numbers of the proteins that key dropout
 };
 
 /// A packed batch in the memory of `Exec`.
@@ -58,8 +59,21 @@ struct PackedTokens {
     Buffer<std::int32_t, Exec> types;     // (T)
     Buffer<std::int32_t, Exec> positions; // (T), from 0 within each sequence
     Segments<Exec> segments;
+    Buffer<std::uint64_t, Exec> samples; // (T) of each row's protein, for dropout; empty in inference
     index_t size() const { return tokens.size(); }
 };
+
+namespace detail {
+
+/// (T): the sample number of each row's sequence.
+inline std::vector<std::uint64_t> row_samples(PackedView const &batch) {
+    std::vector<std::uint64_t> samples(batch.tokens.size());
+    for (std::size_t b = 0; b < batch.samples.size(); ++b)
+        std::fill(samples.begin() + batch.offsets[b], samples.begin() + batch.offsets[b + 1], batch.samples[b]);
+    return samples;
+}
+
+} // namespace detail
 
 /// Copies a packed batch to the device and numbers the positions.
 /// @throws Error when the extents disagree
@@ -69,6 +83,8 @@ auto make_packed(Context &context, PackedView batch) {
     check_extent("make_packed", "offsets", "as last entry", batch.offsets.empty() ? -1 : batch.offsets.back(), total);
     check(batch.token_types.empty() || batch.token_types.size() == batch.tokens.size(), "make_packed: token_types has ",
           batch.token_types.size(), " entries, expected ", total);
+    check(batch.samples.empty() || batch.samples.size() + 1 == batch.offsets.size(), "make_packed: samples has ",
+          batch.samples.size(), " entries, expected ", batch.offsets.size() - 1);
     PackedTokens<typename Context::execution_space> packed;
     packed.segments = make_segments(context, batch.offsets);
     std::vector<std::int32_t> positions(batch.tokens.size()), types(batch.tokens.size(), 0);
@@ -81,6 +97,8 @@ auto make_packed(Context &context, PackedView batch) {
         packed.types = context.template upload<std::int32_t>(types);
     else
         packed.types = context.template upload<std::int32_t>(batch.token_types);
+    if (Context::training && !batch.samples.empty())
+        packed.samples = context.template upload<std::uint64_t>(detail::row_samples(batch));
     return packed;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/segments.hpp>
+#include <protlm/layers/embedding_ids.hpp>
 #include <protlm/layers/encoder_layer.hpp>
 #include <protlm/model/bert_config.hpp>
 #include <protlm/model/weights.hpp>
@@ -22,7 +23,7 @@ struct BertHeads {
 
 /// Where BERT's tensors lie in its table.
 struct BertIds {
-    ParameterId word, position, token_type;
+    EmbeddingIds embeddings;
     LayerNormIds embedding_norm;
     struct Layer {
         SelfAttentionIds attention;
@@ -35,39 +36,55 @@ struct BertIds {
     ParameterId masked_bias = -1;
 };
 
-/// BERT's table under Hugging Face's names, in their order, and where everything is in it; takes no memory for values.
-inline std::pair<ParameterTable, BertIds> bert_table(BertConfig const &c, BertHeads heads) {
+namespace detail {
+
+inline BertIds::Layer add_bert_layer(ParameterTable &table, BertConfig const &c, std::string const &name) {
+    index_t const width = c.hidden_size;
+    double const deviation = c.initializer_range;
+    BertIds::Layer layer;
+    layer.attention = add_self_attention(table, name, {}, width, deviation);
+    layer.attention_norm = add_layer_norm(table, name + "attention.output.LayerNorm", width);
+    layer.inner = add_linear(table, name + "intermediate.dense", c.intermediate_size, width, deviation);
+    layer.output = add_linear(table, name + "output.dense", width, c.intermediate_size, deviation);
+    layer.output_norm = add_layer_norm(table, name + "output.LayerNorm", width);
+    return layer;
+}
+
+} // namespace detail
+
+/// Adds BERT's tensors under Hugging Face's names, in their order, to a table that may hold other models, too.
+/// @param prefix before every name @param shared embeddings of another model in the table to use instead of its own
+inline BertIds add_tensors(ParameterTable &table, BertConfig const &c, BertHeads heads, std::string const &prefix = "",
+                           EmbeddingIds const &shared = {}) {
     c.validate();
-    ParameterTable table;
     BertIds ids;
     double const deviation = c.initializer_range;
     index_t const width = c.hidden_size;
-    auto const normal = Initialiser::truncated_normal(deviation);
-    ids.word = table.add("bert.embeddings.word_embeddings.weight", {c.vocab_size, width}, normal);
-    ids.position = table.add("bert.embeddings.position_embeddings.weight", {c.max_position_embeddings, width}, normal);
-    ids.token_type = table.add("bert.embeddings.token_type_embeddings.weight", {c.type_vocab_size, width}, normal);
-    ids.embedding_norm = add_layer_norm(table, "bert.embeddings.LayerNorm", width);
-    for (index_t n = 0; n < c.num_hidden_layers; ++n) {
-        std::string const name = "bert.encoder.layer." + std::to_string(n) + '.';
-        BertIds::Layer layer;
-        layer.attention = add_self_attention(table, name, {}, width, deviation);
-        layer.attention_norm = add_layer_norm(table, name + "attention.output.LayerNorm", width);
-        layer.inner = add_linear(table, name + "intermediate.dense", c.intermediate_size, width, deviation);
-        layer.output = add_linear(table, name + "output.dense", width, c.intermediate_size, deviation);
-        layer.output_norm = add_layer_norm(table, name + "output.LayerNorm", width);
-        ids.layers.push_back(layer);
-    }
+    std::string const bert = prefix + "bert.", predictions = prefix + "cls.predictions.";
+    ids.embeddings =
+        add_embeddings(table, bert + "embeddings", {c.vocab_size, c.max_position_embeddings, c.type_vocab_size, width},
+                       deviation, shared);
+    ids.embedding_norm = add_layer_norm(table, bert + "embeddings.LayerNorm", width);
+    for (index_t n = 0; n < c.num_hidden_layers; ++n)
+        ids.layers.push_back(detail::add_bert_layer(table, c, bert + "encoder.layer." + std::to_string(n) + '.'));
     if (heads.pooler)
-        ids.pooler = add_linear(table, "bert.pooler.dense", width, width, deviation);
+        ids.pooler = add_linear(table, bert + "pooler.dense", width, width, deviation);
     if (heads.masked) {
-        ids.masked_bias = table.add("cls.predictions.bias", {c.vocab_size}, Initialiser::zeros());
-        table.alias(ids.masked_bias, "cls.predictions.decoder.bias");
-        ids.transform = add_linear(table, "cls.predictions.transform.dense", width, width, deviation);
-        ids.transform_norm = add_layer_norm(table, "cls.predictions.transform.LayerNorm", width);
-        table.alias(ids.word, "cls.predictions.decoder.weight");
+        ids.masked_bias = table.add(predictions + "bias", {c.vocab_size}, Initialiser::zeros());
+        table.alias(ids.masked_bias, predictions + "decoder.bias");
+        ids.transform = add_linear(table, predictions + "transform.dense", width, width, deviation);
+        ids.transform_norm = add_layer_norm(table, predictions + "transform.LayerNorm", width);
+        table.alias(ids.embeddings.word, predictions + "decoder.weight");
     }
     if (heads.next_sentence)
-        ids.next_sentence = add_linear(table, "cls.seq_relationship", 2, width, deviation);
+        ids.next_sentence = add_linear(table, prefix + "cls.seq_relationship", 2, width, deviation);
+    return ids;
+}
+
+/// BERT's table by itself and where everything is in it; takes no memory for values.
+inline std::pair<ParameterTable, BertIds> bert_table(BertConfig const &config, BertHeads heads) {
+    ParameterTable table;
+    auto ids = add_tensors(table, config, heads);
     table.layout();
     return {std::move(table), std::move(ids)};
 }
@@ -97,6 +114,10 @@ class Bert {
         ids_ = std::move(ids);
         parameters_ = Parameters<S, Exec>(std::move(table));
     }
+
+    /// A model whose tensors are part of a larger table, shared with other models. @param ids from `add_tensors`
+    Bert(BertConfig config, BertHeads heads, Parameters<S, Exec> shared, BertIds ids)
+        : config_(std::move(config)), heads_(heads), ids_(std::move(ids)), parameters_(std::move(shared)) {}
 
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
@@ -142,11 +163,11 @@ class Bert {
 
     /// The last layer's hidden states (T, C).
     /// @param batch validated, and copied by make_packed @param states if given, receives all N + 1 hidden states, the
-    /// embedding output first
-    template <class Context>
-    Activations encode(Context &context, PackedTokens<Exec> const &batch,
-                       std::vector<Activations> *states = nullptr) const {
-        return run(context, batch, config_.num_hidden_layers, states);
+    /// embedding output first @param mask which tokens see which; CausalMask makes BERT a causal model
+    template <class Context, AttentionMask Mask = FullMask>
+    Activations encode(Context &context, PackedTokens<Exec> const &batch, std::vector<Activations> *states = nullptr,
+                       Mask const &mask = {}) const {
+        return run(context, batch, config_.num_hidden_layers, states, mask);
     }
 
     /// The hidden states (T, C) behind `layer` layers, 0 for the embedding's output; later layers do not run.
@@ -155,7 +176,7 @@ class Bert {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.num_hidden_layers, "Bert: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.num_hidden_layers);
-        return run(context, batch, layer, nullptr);
+        return run(context, batch, layer, nullptr, FullMask{});
     }
 
     /// Logits (R, V) of the masked language model for hidden states (R, C).
@@ -167,7 +188,14 @@ class Bert {
         LayerNorm<S, Exec> const norm(parameters_, ids_.transform_norm, config_.layer_norm_eps);
         auto const activation = activation_from_name(config_.hidden_act, "hidden_act");
         return linear<Context, S>(context, norm(context, transform(context, hidden, activation)),
-                                  parameters_.weight(ids_.word), parameters_.weight(ids_.masked_bias));
+                                  parameters_.weight(ids_.embeddings.word), parameters_.weight(ids_.masked_bias));
+    }
+
+    /// Cross entropy of the masked language model's logits for hidden states (R, C). @param labels (R)
+    template <class Context>
+    Loss<A, Exec> token_loss(Context &context, Activations const &hidden,
+                             Buffer<std::int32_t, Exec> const &labels) const {
+        return cross_entropy(context, logits(context, hidden), labels);
     }
 
     /// Loss of the masked language model, with logits for labelled rows only.
@@ -175,8 +203,7 @@ class Bert {
     template <class Context>
     Loss<A, Exec> masked_loss(Context &context, PackedTokens<Exec> const &batch, Buffer<index_t, Exec> const &rows,
                               Buffer<std::int32_t, Exec> const &labels) const {
-        auto const hidden = encode(context, batch);
-        return cross_entropy(context, logits(context, gather_rows(context, hidden, rows)), labels);
+        return token_loss(context, gather_rows(context, encode(context, batch), rows), labels);
     }
 
     /// tanh(dense(first token)) of each sequence, (B, C). @throws Error when the model has no pooler
@@ -201,7 +228,7 @@ class Bert {
                               index_t sequence) const {
         check(layer >= 0 && layer < config_.num_hidden_layers, "Bert: attention_map: layer is ", layer,
               ", expected at least 0 and below ", config_.num_hidden_layers);
-        auto const x = run(context, batch, layer, nullptr);
+        auto const x = run(context, batch, layer, nullptr, FullMask{});
         auto const qkv = make_layer(layer).self_attention.projection(context, x);
         return attention_probabilities<Context, A>(context, {qkv, 0}, {qkv, config_.hidden_size}, batch.segments,
                                                    batch.segments, sequence, config_.num_attention_heads, head_width(),
@@ -223,23 +250,24 @@ class Bert {
     }
 
     /// Embedding and the first `layers` layers.
-    template <class Context>
-    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers,
-                    std::vector<Activations> *states) const {
+    template <class Context, class Mask>
+    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, std::vector<Activations> *states,
+                    Mask const &mask) const {
         check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
               "Bert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
               ", but training supports 0 only, as ProtBert was trained; hidden_dropout_prob may be set");
-        std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens, parameters_.weight(ids_.word)},
-                                                      {batch.types, parameters_.weight(ids_.token_type)},
-                                                      {batch.positions, parameters_.weight(ids_.position)}}};
+        std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens, parameters_.weight(ids_.embeddings.word)},
+                                                      {batch.types, parameters_.weight(ids_.embeddings.token_type)},
+                                                      {batch.positions, parameters_.weight(ids_.embeddings.position)}}};
+        DropoutScope<Context> const scope(context, batch);
         LayerNorm<S, Exec> const norm(parameters_, ids_.embedding_norm, config_.layer_norm_eps);
         auto x = dropout(context, norm(context, embedding<Context, S>(context, lookups)), config_.hidden_dropout_prob);
         if (states)
             states->assign(1, x);
         for (index_t n = 0; n < layers; ++n) {
-            auto const block = [layer = make_layer(n), segments = batch.segments, score = score(),
+            auto const block = [layer = make_layer(n), segments = batch.segments, score = score(), mask,
                                 rate = config_.hidden_dropout_prob](Context &inner, Activations const &input) {
-                return layer(inner, input, segments, score, FullMask{}, rate);
+                return layer(inner, input, segments, score, mask, rate);
             };
             x = recompute_ ? recompute(context, block, x) : block(context, x);
             if (states)

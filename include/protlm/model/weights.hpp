@@ -31,17 +31,35 @@ inline std::vector<std::string> checkpoint_names(ParameterEntry const &entry, st
 
 } // namespace detail
 
-/// Fills all tensors of `parameters` from a checkpoint, converting one tensor at a time.
+/// The tensors of a model that is a part of a larger table, named as in a checkpoint of its own.
+/// @param own the model's table by itself @param prefixes of its names in `joint`, tried in this order: its own, then
+/// that of the model whose tensors it shares
+/// @throws Error naming a tensor that the larger table does not have
+inline std::vector<ParameterEntry> part_of_table(ParameterTable const &joint, ParameterTable const &own,
+                                                 std::vector<std::string> const &prefixes) {
+    std::vector<ParameterEntry> part = own.entries();
+    for (auto &entry : part) {
+        ParameterId id = -1;
+        for (std::size_t i = 0; id < 0 && i < prefixes.size(); ++i)
+            id = joint.find(prefixes[i] + entry.name);
+        check(id >= 0, "part_of_table: no tensor ", prefixes.empty() ? "" : prefixes[0], entry.name);
+        entry.offset = joint[id].offset;
+    }
+    return part;
+}
+
+/// Fills tensors of `parameters` from a checkpoint, converting one tensor at a time.
+/// @param entries names in the checkpoint, and where each tensor lies: a table's, or `part_of_table`
 /// @param prefix the model's own, for example "bert.", which some checkpoints leave out
 /// @returns names of the checkpoint's tensors that the model does not have
 /// @throws Error that lists every missing tensor and every one of another shape, with both shapes
 template <Scalar S, class Exec>
-std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, CheckpointFolder const &checkpoint,
-                                      std::string const &prefix) {
+std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, std::vector<ParameterEntry> const &entries,
+                                      CheckpointFolder const &checkpoint, std::string const &prefix) {
     std::string problems;
     std::set<std::string, std::less<>> used;
     std::vector<std::pair<ParameterEntry const *, TensorInfo const *>> found;
-    for (auto const &entry : parameters.table().entries()) {
+    for (auto const &entry : entries) {
         TensorInfo const *info = nullptr;
         for (auto const &name : detail::checkpoint_names(entry, prefix))
             if (auto const *candidate = checkpoint.find(name)) {
@@ -71,17 +89,24 @@ std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, Checkpoin
     return surplus;
 }
 
-/// Writes all tensors of `parameters` as a safetensors file that transformers reads, in the order of the table.
+/// Fills all tensors of `parameters`: see above.
+template <Scalar S, class Exec>
+std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, CheckpointFolder const &checkpoint,
+                                      std::string const &prefix) {
+    return load_weights(parameters, parameters.table().entries(), checkpoint, prefix);
+}
+
+/// Writes tensors of `parameters` as a safetensors file that transformers reads, in the order of `entries`.
 /// @param type how elements are stored @throws Error, for example when the disk is full
 template <Scalar S, class Exec>
-void save_weights(Parameters<S, Exec> const &parameters, std::filesystem::path const &file,
-                  DataType type = DataType::f32) {
+void save_weights(Parameters<S, Exec> const &parameters, std::vector<ParameterEntry> const &entries,
+                  std::filesystem::path const &file, DataType type = DataType::f32) {
     std::vector<TensorSpec> specs;
-    for (auto const &entry : parameters.table().entries())
+    for (auto const &entry : entries)
         specs.push_back({entry.name, type, entry.shape});
     SafetensorsWriter writer(file, specs);
     std::vector<S> piece;
-    for (auto const &entry : parameters.table().entries()) {
+    for (auto const &entry : entries) {
         piece.resize(static_cast<std::size_t>(entry.size()));
         Kokkos::deep_copy(
             Kokkos::View<S *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(piece.data(), piece.size()),
@@ -89,6 +114,13 @@ void save_weights(Parameters<S, Exec> const &parameters, std::filesystem::path c
         writer.append(entry.name, piece.data(), entry.size());
     }
     writer.commit();
+}
+
+/// Writes all tensors of `parameters`: see above.
+template <Scalar S, class Exec>
+void save_weights(Parameters<S, Exec> const &parameters, std::filesystem::path const &file,
+                  DataType type = DataType::f32) {
+    save_weights(parameters, parameters.table().entries(), file, type);
 }
 
 } // namespace protlm::inline v0

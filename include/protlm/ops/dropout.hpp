@@ -66,15 +66,19 @@ Tensor<A, Exec> dropout(Context &context, Tensor<A, Exec> x, double rate) {
         auto const op = context.next_op(); // also when nothing is dropped: later ops keep their numbers
         if (rate == 0.0)
             return x;
-        auto const mask = detail::dropout_mask(context.dropout(), op, rate);
+        check(context.dropout().sample.size() == 0 || context.dropout().sample.size() == x.rows(), "dropout: x has ",
+              x.rows(), " rows, but the keys in force are for ", context.dropout().sample.size());
+        auto const keys = context.dropout();
         auto const scale = static_cast<A>(1.0 / (1.0 - rate));
         auto const y = context.template tensor<A>(x.rows(), x.cols());
-        detail::apply_dropout(context.exec(), mask, scale, Rows<A const>(x.value()), y.value(), false);
-        context.tape().record([&context, x, y, mask, scale] {
+        detail::apply_dropout(context.exec(), detail::dropout_mask(keys, op, rate), scale, Rows<A const>(x.value()),
+                              y.value(), false);
+        context.tape().record([&context, x, y, keys, op, rate, scale] {
             if (!x.needs_gradient() || !y.has_gradient())
                 return;
             auto const dx = x.accumulate();
-            detail::apply_dropout(context.exec(), mask, scale, Rows<A const>(y.gradient()), dx.rows, !dx.fresh);
+            detail::apply_dropout(context.exec(), detail::dropout_mask(keys, op, rate), scale,
+                                  Rows<A const>(y.gradient()), dx.rows, !dx.fresh);
         });
         return y;
     }

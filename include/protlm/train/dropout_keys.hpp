@@ -8,18 +8,10 @@
 
 namespace protlm::inline v0 {
 
-/// Device copies of what dropout is keyed by; must live as long as the pass.
-template <class Exec>
-struct DropoutRows {
-    Buffer<std::uint64_t, Exec> samples;  // (T)
-    Buffer<std::int32_t, Exec> positions; // (T)
-};
-
 /// Keys a training pass over `batch` by seed, epoch, sample and position, so that a protein's dropout is the same in
 /// any batch and on any rank. In inference there is nothing to do.
-template <class Context, class Exec = typename Context::execution_space>
-DropoutRows<Exec> key_dropout(Context &context, Batch const &batch, std::uint64_t seed) {
-    DropoutRows<Exec> rows;
+template <class Context>
+void key_dropout(Context &context, Batch const &batch, std::uint64_t seed) {
     if constexpr (Context::training) {
         std::vector<std::uint64_t> samples;
         std::vector<std::int32_t> positions;
@@ -30,12 +22,10 @@ DropoutRows<Exec> key_dropout(Context &context, Batch const &batch, std::uint64_
                 samples.push_back(batch.samples[static_cast<std::size_t>(b)]);
                 positions.push_back(static_cast<std::int32_t>(t));
             }
-        rows.samples = context.template upload<std::uint64_t>(samples);
-        rows.positions = context.template upload<std::int32_t>(positions);
-        auto const epoch = static_cast<std::uint32_t>(batch.epoch);
-        context.set_dropout({seed, epoch, rows.samples.view(), rows.positions.view()});
+        context.set_dropout({seed, static_cast<std::uint32_t>(batch.epoch),
+                             context.template upload<std::uint64_t>(samples),
+                             context.template upload<std::int32_t>(positions)});
     }
-    return rows;
 }
 
 } // namespace protlm::inline v0

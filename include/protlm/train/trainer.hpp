@@ -181,7 +181,7 @@ class Trainer {
             batches.push_back(packer_.build(part));
         double const rate = options_.make_schedule(budget_.total_steps()).learning_rate(state_.step + 1);
         auto const keyed_loss = [&](Context &c, Batch const &batch) {
-            dropout_rows_ = key_dropout(c, batch, options_.seed);
+            key_dropout(c, batch, options_.seed);
             return loss(c, batch, options_.seed);
         };
         StepResult const result =
@@ -288,7 +288,6 @@ class Trainer {
     GradientStep<S, Exec> step_;
     TimeBudget budget_;
     TrainingState state_, started_at_;
-    DropoutRows<Exec> dropout_rows_;
     Clock::time_point start_;
     std::optional<Evaluation> evaluation_;
     index_t evaluated_step_ = -1;
