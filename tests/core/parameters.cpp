@@ -206,6 +206,43 @@ BOOST_AUTO_TEST_CASE(truncated_normals_have_their_moments_and_bounds) {
     BOOST_TEST(std::abs(tensors) < 4.5 * 0.774 / std::sqrt(n));
 }
 
+BOOST_AUTO_TEST_CASE(copies_share_values_and_gradients_even_those_made_later) {
+    ParameterTable table;
+    auto const a = table.add("a", {2, 3}, Initialiser::ones());
+    Parameters<float, Exec> first(table);
+    Parameters<float, Exec> second = first;
+    first.initialise(1);
+    BOOST_TEST(second.weight(a).values(1, 2) == 1.0f);
+    BOOST_TEST(!second.weight(a).trained());
+    second.enable_gradients();
+    BOOST_REQUIRE(first.weight(a).trained());
+    first.weight(a).gradients(0, 1) = 5.0f;
+    BOOST_TEST(second.weight(a).gradients(0, 1) == 5.0f);
+    second.zero_gradients(Exec());
+    BOOST_TEST(first.weight(a).gradients(0, 1) == 0.0f);
+}
+
+BOOST_AUTO_TEST_CASE(a_weight_has_slices_and_other_shapes_with_the_same_elements) {
+    ParameterTable table;
+    auto const a = table.add("a", {6, 4}, Initialiser::truncated_normal(1.0));
+    auto const b = table.add("b", {2, 3, 4}, Initialiser::truncated_normal(1.0));
+    Parameters<double, Exec> parameters(table);
+    parameters.initialise(2);
+    parameters.enable_gradients();
+    auto const whole = parameters.weight(a), part = whole.slice(2, 3);
+    BOOST_TEST(part.rows() == 3);
+    BOOST_TEST(part.cols() == 4);
+    BOOST_TEST(part.ids == whole.ids, boost::test_tools::per_element());
+    BOOST_TEST(&part.values(0, 0) == &whole.values(2, 0));
+    BOOST_TEST(&part.gradients(2, 3) == &whole.gradients(4, 3));
+    auto const wide = parameters.weight(b, 2, 12);
+    BOOST_TEST(wide.cols() == 12);
+    BOOST_TEST(&wide.values(1, 0) == &parameters.weight(b).values(3, 0));
+    BOOST_TEST(&wide.gradients(1, 0) == &parameters.weight(b).gradients(3, 0));
+    BOOST_CHECK_EXCEPTION(whole.slice(4, 3), Error, says("Weight: slice: rows 4 to 7 of 6"));
+    BOOST_CHECK_EXCEPTION(parameters.weight(b, 5, 5), Error, says("Weight: as_matrix: 5 x 5 of 6 x 4 elements"));
+}
+
 BOOST_AUTO_TEST_CASE(gaps_between_tensors_are_zero) {
     Parameters<float, Exec> parameters(large_table());
     parameters.initialise(7);

@@ -8,6 +8,7 @@ namespace {
 
 using namespace protlm;
 using namespace protlm::test;
+using Exec = Kokkos::DefaultExecutionSpace;
 
 template <class S = float>
 Bert<S> made(BertHeads heads = {}) {
@@ -175,6 +176,49 @@ BOOST_AUTO_TEST_CASE(names_are_hugging_faces_in_their_order) {
     index_t const embeddings = (30 + 40000 + 2) * 1024 + 2 * 1024, pooler = 1024 * 1024 + 1024;
     BOOST_TEST(bert_table(protbert, {.pooler = true, .masked = false}).first.parameter_count() ==
                30 * layer + embeddings + pooler);
+}
+
+/// Two models with common embeddings in one table, the second below "b.".
+BOOST_AUTO_TEST_CASE(two_models_in_one_table_are_loaded_and_saved_each_by_itself) {
+    TemporaryFolder const folder;
+    auto const alone = made();
+    alone.save(folder.path());
+    ParameterTable table;
+    auto const first = add_tensors(table, small_config(), {}, "a.");
+    auto const second = add_tensors(table, small_config(), {}, "b.", first.embeddings);
+    Parameters<float, Exec> shared(std::move(table));
+    Bert<> const a(small_config(), {}, shared, first), b(small_config(), {}, shared, second);
+    auto const part = part_of_table(shared.table(), alone.parameters().table(), {"b.", "a."});
+    load_weights(shared, part, CheckpointFolder(folder.path()), "bert.");
+    Example const example;
+    Inference<Exec> context;
+    auto const packed = make_packed(context, example.view());
+    auto const expected = to_vector(alone.encode(context, packed).view());
+    BOOST_TEST(compare_bits("b", to_vector(b.encode(context, packed).view()), expected));
+    BOOST_TEST(to_vector(a.encode(context, packed).view()) != expected); // zeros but for the embeddings
+    BOOST_TEST(shared.table().parameter_count() < 2 * alone.parameters().table().parameter_count());
+    TemporaryFolder const again;
+    write_json(again.path() / "config.json", to_json(small_config()));
+    save_weights(shared, part, again.path() / "model.safetensors");
+    BOOST_TEST(compare_bits("saved", to_vector(Bert<>::load(again.path()).parameters().values()),
+                            to_vector(alone.parameters().values())));
+    BOOST_TEST(message_of([&] { part_of_table(shared.table(), alone.parameters().table(), {"c."}); }) ==
+               "part_of_table: no tensor c.bert.embeddings.word_embeddings.weight");
+}
+
+BOOST_AUTO_TEST_CASE(with_a_causal_mask_no_token_sees_a_later_one) {
+    auto const model = made();
+    Inference<Exec> context;
+    auto const run = [&](std::int32_t last) {
+        std::vector<std::int32_t> const tokens{2, 5, 6, 7, last};
+        std::vector<std::int64_t> const offsets{0, 5};
+        return to_vector(
+            model.encode(context, make_packed(context, {tokens, {}, offsets}), nullptr, CausalMask{}).view());
+    };
+    auto const x = run(8), y = run(9);
+    auto const width = static_cast<std::size_t>(model.config().hidden_size);
+    BOOST_TEST(std::equal(x.begin(), x.begin() + 4 * width, y.begin()));
+    BOOST_TEST(!std::equal(x.begin() + 4 * width, x.end(), y.begin() + 4 * width));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

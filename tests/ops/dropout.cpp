@@ -135,6 +135,40 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(does_not_exist_in_inference_nor_at_rate_zero, Case
     BOOST_CHECK_THROW(dropout(inference, x, std::nan("")), Error);
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_scope_keys_rows_of_its_own_and_gives_the_others_back, Case, InDouble) {
+    using A = typename Case::accumulate;
+    typename Case::Training context;
+    auto const ones = [&](index_t rows) {
+        return make_tensor<A>(context, rows, 64, std::vector<double>(static_cast<std::size_t>(rows * 64), 1.0));
+    };
+    auto const row = [](auto const &y, index_t i) {
+        auto const all = host_elements(y.view());
+        return std::vector<A>(all.begin() + i * 64, all.begin() + (i + 1) * 64);
+    };
+    auto const u64 = [&](std::vector<std::uint64_t> v) { return context.template upload<std::uint64_t>(v); };
+    auto const i32 = [&](std::vector<std::int32_t> v) { return context.template upload<std::int32_t>(v); };
+    auto const run = [&](bool scoped) {
+        context.set_dropout({5, 1, u64({7, 9}), i32({0, 3})});
+        std::vector<std::vector<A>> rows;
+        if (scoped) {
+            DropoutScope const scope(context, u64({9, 8, 7}), i32({3, 3, 0}));
+            auto const y = dropout(context, ones(3), 0.5);
+            rows = {row(y, 2), row(y, 0)};
+        } else {
+            auto const y = dropout(context, ones(2), 0.5);
+            rows = {row(y, 0), row(y, 1)};
+        }
+        auto const after = dropout(context, ones(2), 0.5); // throws when the scope's keys were still in force
+        rows.push_back(row(after, 0));
+        context.tape().clear();
+        return rows;
+    };
+    BOOST_CHECK(run(true) == run(false));
+    DropoutScope const none(context, {}, {}); // no keys: those in force stay
+    BOOST_TEST(context.dropout().sample.size() == 2);
+    BOOST_CHECK_THROW(dropout(context, ones(3), 0.5), Error);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace
