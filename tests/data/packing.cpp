@@ -88,6 +88,66 @@ BOOST_AUTO_TEST_CASE(a_pair_in_detail) {
     BOOST_TEST(plain.tokens == (std::vector<std::int32_t>{2, 2, 1}));
 }
 
+BOOST_AUTO_TEST_CASE(other_families_in_detail) {
+    Vocabulary const t5 = Vocabulary::prott5();
+    Vocabulary xlnet = Vocabulary::protxlnet();
+    auto const add = [](Vocabulary const &it) {
+        Batch batch;
+        append_sequence(batch, it, encode(it, "LA"), {}, 1);
+        append_sequence(batch, it, encode(it, "L"), encode(it, "AA"), 2);
+        return batch;
+    };
+    BOOST_TEST(add(t5).tokens == (std::vector<std::int32_t>{4, 3, 1, 4, 1, 3, 3, 1}));
+    BOOST_TEST(add(t5).token_types == std::vector<std::int32_t>(8, 0));
+    BOOST_TEST(add(xlnet).tokens == (std::vector<std::int32_t>{17, 18, 4, 3, 17, 4, 18, 18, 4, 3}));
+    BOOST_TEST(add(xlnet).token_types == std::vector<std::int32_t>(10, 0));
+    xlnet.second_type = 1; // as in XLNet's own training
+    xlnet.end_type = 2;
+    BOOST_TEST(add(xlnet).token_types == (std::vector<std::int32_t>{0, 0, 0, 2, 0, 0, 1, 1, 1, 2}));
+    for (Vocabulary const &it : {t5, xlnet, vocabulary})
+        for (int const count : {1, 2}) {
+            Batch batch;
+            append_sequence(batch, it, encode(it, "L"),
+                            count == 2 ? std::optional(std::span<std::uint8_t const>()) : std::nullopt, 0);
+            BOOST_TEST(batch.size() == special_tokens(it, count) + 1);
+            BOOST_TEST(!it.is_special(batch.tokens[static_cast<std::size_t>(leading_tokens(it))]));
+        }
+}
+
+BOOST_AUTO_TEST_CASE(one_store_serves_every_vocabulary) {
+    TokenStore const it = store(60, 1, 90);
+    PackingOptions const options{.tokens = 700, .max_length = 42, .proteins_per_example = 2};
+    auto const letters = [&](Packer const &packer) { // of each sample, without special tokens
+        std::map<std::uint64_t, std::string> result;
+        for (BatchPlan const &plan : epoch(packer, 5)) {
+            Batch const batch = packer.build(plan);
+            BOOST_TEST(batch.size() == plan.tokens());
+            for (index_t b = 0; b < batch.sequences(); ++b) {
+                std::string &text = result[batch.samples[static_cast<std::size_t>(b)]];
+                for (index_t t = 0; t < batch.length(b); ++t) {
+                    auto const token =
+                        batch.tokens[static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(b)] + t)];
+                    Vocabulary const &own = packer.vocabulary();
+                    if (token == own.unknown)
+                        text += 'X';
+                    else if (!own.is_special(token))
+                        text += own.letter(token);
+                }
+            }
+        }
+        return result;
+    };
+    auto const expected = letters(Packer(it, it.all(), options));
+    BOOST_TEST(expected.size() == 30u);
+    for (char const *family : {"bert", "albert", "transfo-xl", "xlnet"}) // XLNet's special tokens are as many
+        BOOST_CHECK(letters(Packer(it, it.all(), options, Vocabulary::of(family))) == expected);
+    auto without_one = options;
+    --without_one.max_length; // T5 has one special token less
+    BOOST_CHECK(letters(Packer(it, it.all(), without_one, Vocabulary::prott5())) == expected);
+    Packer const narrow(it, it.all(), options, Vocabulary::from_pieces({"A", "L"}));
+    check_error([&] { narrow.build(narrow.plan({})); }, "has no letter that the model's vocabulary could take");
+}
+
 BOOST_AUTO_TEST_CASE(an_epoch_visits_every_protein_once) {
     TokenStore const it = store(501, 1, 90);
     for (int const per_example : {1, 2}) {

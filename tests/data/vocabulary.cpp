@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -77,6 +78,86 @@ BOOST_AUTO_TEST_CASE(sentencepiece_vocabularies_work) {
     BOOST_TEST(int(it.residue_table['U']) == 4);
     BOOST_TEST(int(it.residue_table['L']) == int(Vocabulary::not_a_residue));
     BOOST_TEST(it.is_special(6));
+}
+
+BOOST_AUTO_TEST_CASE(prott5_has_its_published_order) {
+    Vocabulary const it = Vocabulary::prott5();
+    BOOST_TEST(it.size() == 128);
+    std::map<std::string, int> const expected{
+        {"A", 3},  {"L", 4},  {"G", 5},  {"V", 6},  {"S", 7},  {"R", 8},  {"E", 9},  {"D", 10}, {"T", 11},
+        {"I", 12}, {"P", 13}, {"K", 14}, {"F", 15}, {"Q", 16}, {"N", 17}, {"Y", 18}, {"M", 19}, {"H", 20},
+        {"W", 21}, {"C", 22}, {"X", 23}, {"B", 24}, {"O", 25}, {"U", 26}, {"Z", 27}};
+    for (auto const &[letter, id] : expected)
+        BOOST_TEST(it.find("\xE2\x96\x81" + letter) == id);
+    BOOST_TEST(it.pad == 0);
+    BOOST_TEST(it.sep == 1);
+    BOOST_TEST(it.unknown == 2);
+    BOOST_TEST(it.mask == -1);
+    BOOST_TEST(it.find("<extra_id_99>") == 28);
+    BOOST_TEST(it.find("<extra_id_0>") == 127);
+    BOOST_TEST(it.sentinels.size() == 100u);
+    for (std::size_t i = 0; i < it.sentinels.size(); ++i)
+        BOOST_TEST(it.sentinels[i] == 127 - static_cast<int>(i));
+    BOOST_TEST(protlm::encode(it, "AUZOBX") == (std::vector<std::uint8_t>{3, 23, 23, 23, 23, 23}));
+    BOOST_TEST(int(it.residues.back()) == 23);
+}
+
+BOOST_AUTO_TEST_CASE(protalbert_and_protxlnet_have_as_many_pieces_as_their_releases) {
+    Vocabulary const albert = Vocabulary::protalbert(), xlnet = Vocabulary::protxlnet();
+    BOOST_TEST(albert.size() == 34);
+    BOOST_TEST(albert.residues.size() == 21u);
+    BOOST_TEST((std::vector{albert.pad, albert.unknown, albert.cls, albert.sep, albert.mask}) ==
+               (std::vector{0, 1, 2, 3, 4}));
+    BOOST_TEST(xlnet.size() == 37);
+    BOOST_TEST(xlnet.residues.size() == 20u);
+    std::vector<std::string> const special{"<unk>", "<s>",    "</s>",  "<cls>", "<sep>",
+                                           "<pad>", "<mask>", "<eod>", "<eop>"};
+    BOOST_TEST(std::vector(xlnet.pieces.begin(), xlnet.pieces.begin() + 9) == special,
+               boost::test_tools::per_element());
+    BOOST_TEST((std::vector{xlnet.unknown, xlnet.cls, xlnet.sep, xlnet.pad, xlnet.mask}) ==
+               (std::vector{0, 3, 4, 5, 6}));
+    // no X: it and the ambiguous letters are unknown, and the unknown token is no residue
+    auto const tokens = protlm::encode(xlnet, "AXUzobL");
+    BOOST_TEST(std::vector(tokens.begin() + 1, tokens.end() - 1) == (std::vector<std::uint8_t>{0, 0, 0, 0, 0}));
+    BOOST_TEST(protlm::decode(xlnet, tokens) == "AXXXXXL");
+    BOOST_TEST(xlnet.is_special(0));
+    BOOST_TEST(int(xlnet.unknown_residue()) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(each_family_puts_special_tokens_where_its_original_does) {
+    auto const form = [](std::string_view family) {
+        Vocabulary const it = Vocabulary::of(family);
+        auto const piece = [&](std::int32_t id) {
+            return id < 0 ? std::string("-") : it.pieces[static_cast<std::size_t>(id)];
+        };
+        return piece(it.begin) + ' ' + piece(it.separator) + ' ' + piece(it.end) + ' ' +
+               std::to_string(it.second_type) + std::to_string(it.end_type);
+    };
+    for (char const *family : {"bert", "electra", "albert", "transfo-xl"})
+        BOOST_TEST(form(family) == "[CLS] [SEP] - 10");
+    BOOST_TEST(form("t5") == "- </s> - 00");
+    BOOST_TEST(form("xlnet") == "- <sep> <cls> 00");
+    check_error([] { (void)Vocabulary::of("gpt2"); }, "no family \"gpt2\"");
+}
+
+BOOST_AUTO_TEST_CASE(tokens_are_translated_by_their_letters) {
+    std::string const protein = "LAGVESIKRDTPNQFYMHCWX";
+    for (char const *from : {"bert", "albert", "t5", "xlnet"})
+        for (char const *to : {"bert", "albert", "t5", "xlnet"}) {
+            Vocabulary const a = Vocabulary::of(from), b = Vocabulary::of(to);
+            auto const table = protlm::token_translation(a, b);
+            auto tokens = protlm::encode(a, protein);
+            for (std::uint8_t &token : tokens)
+                token = table[token];
+            BOOST_TEST(tokens == protlm::encode(b, protein), boost::test_tools::per_element());
+            BOOST_TEST(int(table[static_cast<std::size_t>(a.unknown)]) == int(b.unknown_residue()));
+            BOOST_TEST(int(table[static_cast<std::size_t>(a.pad)]) == int(Vocabulary::not_a_residue));
+            BOOST_TEST(int(table[200]) == int(Vocabulary::not_a_residue));
+        }
+    // where nothing stands for the unknown, a letter too many has no translation
+    auto const narrow = protlm::token_translation(Vocabulary::protbert(), Vocabulary::from_pieces({"A", "L"}));
+    BOOST_TEST(int(narrow[5]) == 1);
+    BOOST_TEST(int(narrow[7]) == int(Vocabulary::not_a_residue));
 }
 
 BOOST_AUTO_TEST_CASE(text_round_trip) {

@@ -14,7 +14,7 @@ namespace protlm::inline v0 {
 /// Packed sequences of tokens, without padding: sequence b is rows offsets[b] ... offsets[b+1]-1.
 struct Batch {
     std::vector<std::int32_t> tokens;      ///< (T)
-    std::vector<std::int32_t> token_types; ///< (T) 0, or 1 for the second protein of a pair and its [SEP]
+    std::vector<std::int32_t> token_types; ///< (T) 0; of a second protein and its separator Vocabulary::second_type
     std::vector<std::int64_t> offsets{0};  ///< (B+1)
     std::vector<std::uint64_t> samples;    ///< (B) number of the sequence in the epoch's order, unique in the epoch
     std::uint64_t epoch = 0;               ///< of every sequence: a batch never spans two epochs
@@ -32,11 +32,14 @@ struct Batch {
 
 /// How many special tokens `append_sequence` puts around `proteins` (1 or 2) proteins.
 inline index_t special_tokens(Vocabulary const &vocabulary, int proteins) {
-    return (vocabulary.cls >= 0) + (vocabulary.sep >= 0) * proteins;
+    return (vocabulary.begin >= 0) + (vocabulary.separator >= 0) * proteins + (vocabulary.end >= 0);
 }
 
-/// Appends `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]` to a batch; token types are 0 up to the first [SEP]
-/// and 1 after it, as BERT has them. A vocabulary without [CLS] or [SEP] goes without.
+/// How many special tokens stand before the first residue.
+inline index_t leading_tokens(Vocabulary const &vocabulary) { return vocabulary.begin >= 0; }
+
+/// Appends one or two proteins with their special tokens to a batch: for BERT `[CLS] first [SEP]` or
+/// `[CLS] first [SEP] second [SEP]`; Vocabulary says what other families have, and which token types.
 /// @param first, second  residue tokens
 /// @param sample         see Batch::samples
 /// @throws Error when a token is none of the vocabulary's
@@ -54,15 +57,17 @@ inline void append_sequence(Batch &batch, Vocabulary const &vocabulary, std::spa
               vocabulary.size());
         batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end());
     };
-    special(vocabulary.cls);
+    special(vocabulary.begin);
     residues(first);
-    special(vocabulary.sep);
+    special(vocabulary.separator);
     batch.token_types.resize(batch.tokens.size(), 0);
     if (second) {
         residues(*second);
-        special(vocabulary.sep);
-        batch.token_types.resize(batch.tokens.size(), 1);
+        special(vocabulary.separator);
+        batch.token_types.resize(batch.tokens.size(), vocabulary.second_type);
     }
+    special(vocabulary.end);
+    batch.token_types.resize(batch.tokens.size(), vocabulary.end_type);
     batch.offsets.push_back(batch.size());
     batch.samples.push_back(sample);
 }

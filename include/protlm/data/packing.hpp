@@ -25,7 +25,7 @@ namespace protlm::inline v0 {
 struct PackingOptions {
     index_t tokens = 4096;        ///< budget of one step over all ranks, special tokens included
     index_t max_length = 512;     ///< of one example, special tokens included; longer proteins are cropped at random
-    int proteins_per_example = 1; ///< 1: `[CLS] A [SEP]`; 2: `[CLS] A [SEP] B [SEP]`, as ProtBert was trained
+    int proteins_per_example = 1; ///< 2: `[CLS] A [SEP] B [SEP]` or what the vocabulary has, as ProtBert was trained
 };
 
 /// One example of an epoch: which proteins, and how many tokens it makes.
@@ -56,18 +56,26 @@ struct BatchPlan {
 /// An epoch visits every protein once. A step takes examples in the epoch's order while their tokens fit the budget,
 /// and at least one, so a protein longer than the budget is alone in its batch. The last batch of an epoch ends with
 /// the epoch and may be small.
+///
+/// One store trains every model: with another vocabulary than the store's, residues are translated by their letters
+/// when a batch is built. Order and crops do not depend on the vocabulary where special tokens are as many.
 class Packer {
   public:
     /// @param store  must outlive the packer
     /// @throws Error for an empty subset or options that leave no room for a residue
     Packer(TokenStore const &store, Subset subset, PackingOptions options)
-        : store_(&store), subset_(subset), options_(options) {
+        : Packer(store, subset, options, store.vocabulary()) {}
+    /// @param vocabulary  of the batches, which may be another than the store's
+    Packer(TokenStore const &store, Subset subset, PackingOptions options, Vocabulary vocabulary)
+        : store_(&store), subset_(subset), options_(options), vocabulary_(std::move(vocabulary)),
+          same_vocabulary_(vocabulary_.pieces == store.vocabulary().pieces),
+          translation_(token_translation(store.vocabulary(), vocabulary_)) {
         check(subset.count > 0 && subset.first <= store.size() && subset.count <= store.size() - subset.first,
               "Packer: sequences ", subset.first, " to ", subset.first + subset.count, " of ", store.size(), " in ",
               store.name(), subset.count == 0 ? ": nothing to take examples from" : "");
         int const proteins = options.proteins_per_example;
         check(proteins == 1 || proteins == 2, "Packer: proteins_per_example is ", proteins, ", expected 1 or 2");
-        index_t const least = special_tokens(store.vocabulary(), proteins) + proteins;
+        index_t const least = special_tokens(vocabulary_, proteins) + proteins;
         check(options.max_length >= least, "Packer: max_length is ", options.max_length, ", expected at least ", least);
         check(options.tokens > 0, "Packer: tokens is ", options.tokens, ", expected at least 1");
     }
@@ -79,6 +87,8 @@ class Packer {
     }
     PackingOptions const &options() const { return options_; }
     TokenStore const &store() const { return *store_; }
+    /// Of the batches.
+    Vocabulary const &vocabulary() const { return vocabulary_; }
 
     /// What the step at `cursor` takes over all ranks. A cursor at or past the end of its epoch begins the next one.
     BatchPlan plan(Cursor cursor) const {
@@ -105,23 +115,35 @@ class Packer {
         batch.epoch = plan.epoch;
         batch.tokens.reserve(static_cast<std::size_t>(plan.tokens()));
         CounterRandom const random{plan.seed, Purpose::crop, static_cast<std::uint32_t>(plan.epoch)};
+        std::array<std::vector<std::uint8_t>, 2> translated;
         for (Example const &example : plan.examples) {
             auto const crop = [&](std::uint32_t which) {
                 auto const tokens = store_->tokens(example.sequence[which]);
                 auto const keep = static_cast<std::size_t>(example.residues[which]);
                 // A store's sequences are shorter than 2^32, so this product of 32 random bits fits 64.
                 std::uint64_t const choices = tokens.size() - keep + 1;
-                return tokens.subspan((random(example.sample, which)[0] * choices) >> 32, keep);
+                auto const part = tokens.subspan((random(example.sample, which)[0] * choices) >> 32, keep);
+                return same_vocabulary_ ? part : translate(part, translated[which]);
             };
             std::optional<std::span<std::uint8_t const>> second;
             if (example.sequence[1] != Example::none)
                 second = crop(1);
-            append_sequence(batch, store_->vocabulary(), crop(0), second, example.sample);
+            append_sequence(batch, vocabulary_, crop(0), second, example.sample);
         }
         return batch;
     }
 
   private:
+    std::span<std::uint8_t const> translate(std::span<std::uint8_t const> tokens,
+                                            std::vector<std::uint8_t> &translated) const {
+        translated.resize(tokens.size());
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            translated[i] = translation_[tokens[i]];
+            check(translated[i] != Vocabulary::not_a_residue, "Packer: token ", int(tokens[i]), " of ", store_->name(),
+                  " has no letter that the model's vocabulary could take");
+        }
+        return translated;
+    }
     Example make_example(Permutation const &order, std::uint64_t sample) const {
         auto const proteins = static_cast<std::uint64_t>(options_.proteins_per_example);
         Example example{.sample = sample};
@@ -131,7 +153,7 @@ class Packer {
             example.sequence[at] = subset_.first + order(i);
             example.residues[at] = static_cast<index_t>(store_->length(example.sequence[at]));
         }
-        index_t const special = special_tokens(store_->vocabulary(), count);
+        index_t const special = special_tokens(vocabulary_, count);
         auto &[first, second] = example.residues;
         index_t const room = options_.max_length - special;
         if (first + second > room) { // crop the longer one first, both to about half where both are longer than that
@@ -145,6 +167,9 @@ class Packer {
     TokenStore const *store_;
     Subset subset_;
     PackingOptions options_;
+    Vocabulary vocabulary_;
+    bool same_vocabulary_;
+    std::array<std::uint8_t, 256> translation_;
 };
 
 /// Divides a plan into disjoint parts that differ little in tokens: the longest examples are dealt first, each to the

@@ -19,7 +19,14 @@ namespace protlm::inline v0 {
 
 /// The pieces of a model's vocabulary and how the letters of a protein map to them.
 /// A piece that is one upper-case letter (after SentencePiece's U+2581, if it has that) is a residue; every other
-/// piece is special. U, Z, O and B become X, as in ProtTrans, also where the vocabulary has pieces for them.
+/// piece is special. U, Z, O and B become X, as in ProtTrans, also where the vocabulary has pieces for them; where it
+/// has no X, all five become the unknown token, which no objective hides or predicts.
+///
+/// How special tokens stand around proteins follows from the pieces, as each model's original has it:
+///
+///     [CLS] and [SEP]   [CLS] A [SEP], [CLS] A [SEP] B [SEP]    BERT, ELECTRA, ALBERT, Transformer-XL
+///     </s>              A </s>, A </s> B </s>                   T5
+///     <sep> and <cls>   A <sep> <cls>, A <sep> B <sep> <cls>    XLNet
 struct Vocabulary {
     /// In `residue_table`: this byte is no residue.
     static constexpr std::uint8_t not_a_residue = 0xFF;
@@ -28,6 +35,14 @@ struct Vocabulary {
     std::array<std::uint8_t, 256> residue_table; ///< byte of a sequence, either case -> token, or not_a_residue
     std::vector<std::uint8_t> residues;          ///< the distinct tokens of `residue_table`, ascending
     std::int32_t pad = -1, unknown = -1, cls = -1, sep = -1, mask = -1; ///< -1: the vocabulary has no such token
+    std::vector<std::int32_t> sentinels; ///< `<extra_id_0>`, `<extra_id_1>` ... as far as there are any
+
+    /// Special tokens before the first protein, behind each protein, and behind the last; -1: none. See
+    /// append_sequence.
+    std::int32_t begin = -1, separator = -1, end = -1;
+    /// Token types: the first protein's is 0, this is the second's, and that of `end`. XLNet was trained with 1 and 2,
+    /// but its users give none, so both are 0 until somebody sets them.
+    std::int32_t second_type = 0, end_type = 0;
 
     /// Takes the pieces in the order of their ids.
     /// @param where  names the origin in error messages, for example a path
@@ -37,6 +52,18 @@ struct Vocabulary {
 
     /// The 30 pieces of ProtBert (and ProtElectra), in its order.
     static Vocabulary protbert();
+    /// The 128 pieces of ProtT5, in its order.
+    static Vocabulary prott5();
+    /// The 34 pieces of ProtAlbert: ALBERT's five special tokens and eight punctuation marks, 20 residues and X. The
+    /// order of its residues is not published; here it is ProtBert's. Take the one of a released tokenizer's vocab.txt.
+    static Vocabulary protalbert();
+    /// The 37 pieces of ProtXLNet: XLNet's nine special tokens and eight punctuation marks, and 20 residues, no X. The
+    /// order of its residues is not published; here it is ProtBert's.
+    static Vocabulary protxlnet();
+    /// The vocabulary that the ProtTrans model of a family has, by the family's name in Hugging Face's `model_type`:
+    /// "bert", "electra", "albert", "t5", "xlnet", or "transfo-xl", which has ProtBert's.
+    /// @throws Error for another name
+    static Vocabulary of(std::string_view family);
 
     std::int32_t size() const { return static_cast<std::int32_t>(pieces.size()); }
 
@@ -45,6 +72,12 @@ struct Vocabulary {
 
     /// The residue letter of a token; '\0' for a special token.
     char letter(std::int32_t id) const { return letter_of(pieces[static_cast<std::size_t>(id)]); }
+
+    /// The id of a piece, or -1.
+    std::int32_t find(std::string_view piece) const {
+        auto const at = std::find(pieces.begin(), pieces.end(), piece);
+        return at == pieces.end() ? -1 : static_cast<std::int32_t>(at - pieces.begin());
+    }
 
     /// The token that stands for a residue nobody knows: X, or the unknown token where there is no X.
     /// @throws Error when the vocabulary has neither below id 128
@@ -63,12 +96,13 @@ struct Vocabulary {
             piece.remove_prefix(3);
         return piece.size() == 1 && piece[0] >= 'A' && piece[0] <= 'Z' ? piece[0] : '\0';
     }
-    std::int32_t find(std::initializer_list<std::string_view> names) const {
+    std::int32_t first_of(std::initializer_list<std::string_view> names) const {
         for (std::string_view const name : names)
-            if (auto const at = std::find(pieces.begin(), pieces.end(), name); at != pieces.end())
-                return static_cast<std::int32_t>(at - pieces.begin());
+            if (std::int32_t const id = find(name); id >= 0)
+                return id;
         return -1;
     }
+    void name_special_tokens();
     void fill_table(std::string_view where);
 };
 
@@ -83,13 +117,23 @@ inline Vocabulary Vocabulary::from_pieces(std::vector<std::string> pieces, std::
     }
     Vocabulary vocabulary;
     vocabulary.pieces = std::move(pieces);
-    vocabulary.pad = vocabulary.find({"[PAD]", "<pad>"});
-    vocabulary.unknown = vocabulary.find({"[UNK]", "<unk>"});
-    vocabulary.cls = vocabulary.find({"[CLS]", "<cls>"});
-    vocabulary.sep = vocabulary.find({"[SEP]", "<sep>", "</s>"});
-    vocabulary.mask = vocabulary.find({"[MASK]", "<mask>"});
+    vocabulary.name_special_tokens();
     vocabulary.fill_table(where);
     return vocabulary;
+}
+
+inline void Vocabulary::name_special_tokens() {
+    pad = first_of({"[PAD]", "<pad>"});
+    unknown = first_of({"[UNK]", "<unk>"});
+    cls = first_of({"[CLS]", "<cls>"});
+    sep = first_of({"[SEP]", "<sep>", "</s>"});
+    mask = first_of({"[MASK]", "<mask>"});
+    begin = find("[CLS]");
+    separator = sep;
+    end = begin < 0 ? find("<cls>") : -1;
+    second_type = begin >= 0 ? 1 : 0;
+    for (std::int32_t id; (id = find("<extra_id_" + std::to_string(sentinels.size()) + ">")) >= 0;)
+        sentinels.push_back(id);
 }
 
 inline void Vocabulary::fill_table(std::string_view where) {
@@ -101,12 +145,16 @@ inline void Vocabulary::fill_table(std::string_view where) {
         check(id < 128, where, ": line ", id + 1, ": residue ", upper, " has token ", id, ", expected below 128");
         residue_table[static_cast<unsigned char>(upper)] = static_cast<std::uint8_t>(id);
     }
+    bool const has_x = residue_table['X'] != not_a_residue;
+    if (!has_x && unknown >= 0 && unknown < 128)
+        residue_table['X'] = static_cast<std::uint8_t>(unknown);
     for (unsigned char const ambiguous : {'U', 'Z', 'O', 'B'})
         residue_table[ambiguous] = residue_table['X'];
     for (unsigned char upper = 'A'; upper <= 'Z'; ++upper) {
-        residue_table[upper + ('a' - 'A')] = residue_table[upper];
-        if (residue_table[upper] != not_a_residue)
-            residues.push_back(residue_table[upper]);
+        std::uint8_t const token = residue_table[upper];
+        residue_table[upper + ('a' - 'A')] = token;
+        if (token != not_a_residue && (has_x || token != residue_table['X']))
+            residues.push_back(token);
     }
     std::sort(residues.begin(), residues.end());
     residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
@@ -118,6 +166,52 @@ inline Vocabulary Vocabulary::protbert() {
     for (char const residue : std::string_view("LAGVESIKRDTPNQFYMHCWXUBZO"))
         pieces.emplace_back(1, residue);
     return from_pieces(std::move(pieces), "Vocabulary::protbert");
+}
+
+namespace detail {
+
+/// Special pieces, then a SentencePiece word for each residue.
+inline std::vector<std::string> word_pieces(std::initializer_list<char const *> special, std::string_view residues) {
+    std::vector<std::string> pieces(special.begin(), special.end());
+    for (char const residue : residues)
+        pieces.push_back(std::string("\xE2\x96\x81") + residue);
+    return pieces;
+}
+
+} // namespace detail
+
+inline Vocabulary Vocabulary::prott5() {
+    auto pieces = detail::word_pieces({"<pad>", "</s>", "<unk>"}, "ALGVSREDTIPKFQNYMHWCXBOUZ");
+    for (int i = 99; i >= 0; --i)
+        pieces.push_back("<extra_id_" + std::to_string(i) + ">");
+    return from_pieces(std::move(pieces), "Vocabulary::prott5");
+}
+
+inline Vocabulary Vocabulary::protalbert() {
+    return from_pieces(detail::word_pieces({"<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "(", ")", "\"", "-", ".",
+                                            "\xE2\x80\x93", "\xC2\xA3", "\xE2\x82\xAC"},
+                                           "LAGVESIKRDTPNQFYMHCWX"),
+                       "Vocabulary::protalbert");
+}
+
+inline Vocabulary Vocabulary::protxlnet() {
+    return from_pieces(
+        detail::word_pieces({"<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>", ".", "(",
+                             ")", "\"", "-", "\xE2\x80\x93", "\xC2\xA3", "\xE2\x82\xAC"},
+                            "LAGVESIKRDTPNQFYMHCW"),
+        "Vocabulary::protxlnet");
+}
+
+inline Vocabulary Vocabulary::of(std::string_view family) {
+    if (family == "bert" || family == "electra" || family == "transfo-xl")
+        return protbert();
+    if (family == "albert")
+        return protalbert();
+    if (family == "t5")
+        return prott5();
+    check(family == "xlnet", "Vocabulary: no family \"", family,
+          "\", expected \"bert\", \"electra\", \"albert\", \"t5\", \"xlnet\" or \"transfo-xl\"");
+    return protxlnet();
 }
 
 /// Splits the text of a vocab.txt (one piece a line, LF or CRLF) into a vocabulary.
@@ -175,12 +269,30 @@ inline std::vector<std::uint8_t> encode(Vocabulary const &vocabulary, std::strin
     return tokens;
 }
 
-/// The letters of residue tokens; a special token is written as '?'.
+/// Residue tokens of one vocabulary in terms of another, by their letters. A letter that `to` does not have becomes its
+/// X or unknown token, as does the unknown token of `from`; other special tokens become Vocabulary::not_a_residue.
+inline std::array<std::uint8_t, 256> token_translation(Vocabulary const &from, Vocabulary const &to) {
+    std::array<std::uint8_t, 256> table;
+    table.fill(Vocabulary::not_a_residue);
+    for (std::int32_t id = 0; id < std::min(from.size(), 128); ++id) {
+        auto const letter = static_cast<unsigned char>(from.letter(id));
+        std::uint8_t &token = table[static_cast<std::size_t>(id)];
+        if (letter != 0)
+            token = to.residue_table[letter];
+        if (token == Vocabulary::not_a_residue && (letter != 0 || id == from.unknown))
+            token = to.residue_table['X'];
+    }
+    return table;
+}
+
+/// The letters of residue tokens; the unknown token is written as X, any other special token as '?'.
 inline std::string decode(Vocabulary const &vocabulary, std::span<std::uint8_t const> tokens) {
     std::string sequence;
     sequence.reserve(tokens.size());
     for (std::uint8_t const token : tokens)
-        sequence.push_back(vocabulary.is_special(token) ? '?' : vocabulary.letter(token));
+        sequence.push_back(!vocabulary.is_special(token) ? vocabulary.letter(token)
+                           : token == vocabulary.unknown ? 'X'
+                                                         : '?');
     return sequence;
 }
 

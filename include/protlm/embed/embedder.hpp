@@ -101,7 +101,7 @@ class Embedder {
         model_->validate(view);
         auto const packed = make_packed(context_, view);
         auto const hidden = model_->hidden_state(context_, packed, options_.layer);
-        index_t const before = vocabulary_.cls >= 0 ? 1 : 0, width = hidden.cols();
+        index_t const before = leading_tokens(vocabulary_), width = hidden.cols();
         auto const pooled = pool(context_, options_.pooling, packed.segments, before, special() - before, hidden);
         value_type const *const vectors = on_host(pooled, host_vectors_);
         value_type const *const states = options_.per_residue ? on_host(hidden, host_states_) : nullptr;

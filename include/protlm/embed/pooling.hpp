@@ -11,7 +11,8 @@
 namespace protlm::inline v0 {
 
 /// How one vector stands for a protein: the mean or the largest value over its residues, column by column, or the
-/// vector of its [CLS] token, which says little unless the model was trained to use it.
+/// vector of its [CLS] token (its last token where none stands before the residues, as in XLNet), which says little
+/// unless the model was trained to use it.
 enum class Pooling { mean, max, cls };
 
 /// "mean", "max" or "cls".
@@ -44,7 +45,7 @@ void pool_rows(Exec const &exec, Pooling pooling, std::int64_t const *offsets, i
             index_t const b = item / blocks, first = item % blocks * step;
             int const n = static_cast<int>(first + step < y.cols ? step : y.cols - first);
             bool const cls = pooling == Pooling::cls;
-            index_t const begin = cls ? offsets[b] : offsets[b] + before;
+            index_t const begin = !cls ? offsets[b] + before : before > 0 ? offsets[b] : offsets[b + 1] - 1;
             index_t const end = cls ? begin + 1 : offsets[b + 1] - after;
             double sum[step] = {}; // in the order of the rows: the same bits in any batch
             for (int j = 0; begin < end && pooling != Pooling::mean && j < n; ++j)
