@@ -10,14 +10,17 @@
 
 namespace protlm::inline v0 {
 
-/// How a tensor begins. The original BERT draws from a normal cut off at two standard deviations.
+/// How a tensor begins. The original BERT draws from a normal cut off at two standard deviations, T5 from a whole one.
 struct Initialiser {
-    enum class Kind { zeros, ones, truncated_normal } kind = Kind::zeros;
-    double deviation = 0.0;
+    enum class Kind { zeros, ones, truncated_normal, normal, uniform } kind = Kind::zeros;
+    double deviation = 0.0; // uniform: the largest magnitude
+    double mean = 0.0;
 
-    static Initialiser zeros() { return {Kind::zeros, 0.0}; }
-    static Initialiser ones() { return {Kind::ones, 0.0}; }
+    static Initialiser zeros() { return {Kind::zeros}; }
+    static Initialiser ones() { return {Kind::ones}; }
     static Initialiser truncated_normal(double deviation) { return {Kind::truncated_normal, deviation}; }
+    static Initialiser normal(double deviation, double mean = 0.0) { return {Kind::normal, deviation, mean}; }
+    static Initialiser uniform(double bound) { return {Kind::uniform, bound}; }
 };
 
 /// One named tensor of a model, as Hugging Face names and shapes it.

@@ -129,7 +129,7 @@ class Parameters {
         return result;
     }
 
-    /// One value; normals by Box and Muller, drawn again while beyond two deviations.
+    /// One value; normals by Box and Muller, drawn again while beyond two deviations where they are cut off.
     static double draw(Initialiser const &initialiser, std::uint64_t seed, std::size_t entry, index_t i) {
         if (initialiser.kind == Initialiser::Kind::zeros)
             return 0.0;
@@ -140,11 +140,13 @@ class Parameters {
             // 2^24 tensors of 2^40 elements each have numbers of their own
             auto const bits = random((static_cast<std::uint64_t>(entry) << 8) + static_cast<std::uint64_t>(i >> 32),
                                      static_cast<std::uint32_t>(i));
+            if (initialiser.kind == Initialiser::Kind::uniform)
+                return initialiser.deviation * (2.0 * uniform_double(bits[0], bits[1]) - 1.0);
             double const radius = std::sqrt(-2.0 * std::log1p(-uniform_double(bits[0], bits[1])));
             double const angle = 2.0 * std::numbers::pi * uniform_double(bits[2], bits[3]);
             for (double normal : {radius * std::cos(angle), radius * std::sin(angle)})
-                if (std::abs(normal) <= 2.0)
-                    return initialiser.deviation * normal;
+                if (std::abs(normal) <= 2.0 || initialiser.kind == Initialiser::Kind::normal)
+                    return initialiser.mean + initialiser.deviation * normal;
         }
     }
 
