@@ -4,6 +4,7 @@
 #include <protlm/core/tape.hpp>
 #include <protlm/core/tensor.hpp>
 
+#include <array>
 #include <map>
 #include <memory>
 #include <typeindex>
@@ -158,11 +159,27 @@ class DropoutScope {
     bool changed_ = false;
 };
 
+namespace detail {
+
+/// The finished gradients of `from` become those of `to`: of one tensor, or of each of several.
+template <class T, class Exec>
+void take_gradients(Tensor<T, Exec> const &to, Tensor<T, Exec> const &from) {
+    to.take_gradient(from);
+}
+template <class T, class Exec, std::size_t n>
+void take_gradients(std::array<Tensor<T, Exec>, n> const &to, std::array<Tensor<T, Exec>, n> const &from) {
+    for (std::size_t i = 0; i < n; ++i)
+        to[i].take_gradient(from[i]);
+}
+
+} // namespace detail
+
 /// Runs `f(context, x)` and keeps only `x`: the backward runs `f` once more to have its activations again.
 /// Costs one more forward of `f`, saves all that it would keep. Chen et al., arXiv 1604.06174.
-template <class Context, class F, class T>
-Tensor<T, typename Context::execution_space> recompute(Context &context, F f,
-                                                       Tensor<T, typename Context::execution_space> x) {
+/// @param x a tensor, or what else `f` takes; tensors that `f` captures have their gradients, too
+/// @returns f's result: a tensor or an array of tensors
+template <class Context, class F, class X>
+auto recompute(Context &context, F f, X x) {
     if constexpr (!Context::training) {
         return f(context, x);
     } else {
@@ -175,13 +192,13 @@ Tensor<T, typename Context::execution_space> recompute(Context &context, F f,
             [&context, f, x, y, first_op, keys = context.dropout()] {
                 Tape rest = std::exchange(context.tape(), Tape());
                 std::uint32_t const op = context.op();
-                auto keys_before = context.exchange_dropout(keys);
+                auto outer = context.exchange_dropout(keys);
                 context.set_op(first_op);
                 auto const again = f(context, x);
-                again.take_gradient(y);
+                detail::take_gradients(again, y);
                 context.tape().run();
                 context.set_op(op);
-                context.exchange_dropout(std::move(keys_before));
+                context.exchange_dropout(std::move(outer));
                 context.tape() = std::move(rest);
             },
             parameters);

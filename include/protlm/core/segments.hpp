@@ -60,6 +60,7 @@ struct PackedTokens {
     Buffer<std::int32_t, Exec> positions; // (T), from 0 within each sequence
     Segments<Exec> segments;
     Buffer<std::uint64_t, Exec> samples; // (T) of each row's protein, for dropout; empty in inference
+    bool typed = false;                  // whether token types were given
     index_t size() const { return tokens.size(); }
 };
 
@@ -91,6 +92,7 @@ auto make_packed(Context &context, PackedView batch) {
     for (std::size_t b = 0; b + 1 < batch.offsets.size(); ++b)
         for (std::int64_t t = batch.offsets[b]; t < batch.offsets[b + 1]; ++t)
             positions[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t - batch.offsets[b]);
+    packed.typed = !batch.token_types.empty();
     packed.tokens = context.template upload<std::int32_t>(batch.tokens);
     packed.positions = context.template upload<std::int32_t>(positions);
     if (batch.token_types.empty())
