@@ -192,13 +192,13 @@ auto recompute(Context &context, F f, X x) {
             [&context, f, x, y, first_op, keys = context.dropout()] {
                 Tape rest = std::exchange(context.tape(), Tape());
                 std::uint32_t const op = context.op();
-                auto outer = context.exchange_dropout(keys);
+                auto in_force = context.exchange_dropout(keys);
                 context.set_op(first_op);
                 auto const again = f(context, x);
                 detail::take_gradients(again, y);
                 context.tape().run();
                 context.set_op(op);
-                context.exchange_dropout(std::move(outer));
+                context.exchange_dropout(std::move(in_force));
                 context.tape() = std::move(rest);
             },
             parameters);
