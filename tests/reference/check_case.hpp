@@ -121,7 +121,8 @@ std::vector<double> tensor_values(View const &flat, ParameterEntry const &entry)
 
 /// Every `grad.NAME` of the reference against the model's gradients; a gradient without a tensor is an error.
 template <class S, class Exec>
-void compare_gradients(Report &report, ReferenceCase const &reference, Parameters<S, Exec> const &parameters) {
+void compare_gradients(Report &report, ReferenceCase const &reference, Parameters<S, Exec> const &parameters,
+                       Tolerances const &tolerance = tolerances<S>()) {
     double largest = 0;
     for (auto const &tensor : reference.reference.tensors())
         if (tensor.name.starts_with("grad."))
@@ -136,7 +137,7 @@ void compare_gradients(Report &report, ReferenceCase const &reference, Parameter
         bool const key_bias = is_key_bias(name);
         report.compare(key_bias ? "key bias gradients" : "gradients", name,
                        tensor_values(parameters.gradients(), parameters.table()[id]), reference.expected(tensor.name),
-                       tolerances<S>().gradients, key_bias ? std::optional(largest) : std::nullopt);
+                       tolerance.gradients, key_bias ? std::optional(largest) : std::nullopt);
     }
 }
 
@@ -177,7 +178,8 @@ OptimizerVariant<S, Exec> make_optimizer(Fields const &o, Parameters<S, Exec> co
 /// Runs one trajectory: `loss_and_gradient(parameters)` gives the mean loss and leaves its gradient in the parameters.
 template <class S, class Exec, class Step>
 void compare_trajectory(Report &report, ReferenceCase const &reference, nlohmann::json const &description,
-                        Parameters<S, Exec> &parameters, Step loss_and_gradient) {
+                        Parameters<S, Exec> &parameters, Step loss_and_gradient,
+                        Tolerances const &tolerances_of_case = tolerances<S>()) {
     Fields const fields(description, reference.name() + " trajectory");
     auto const prefix = fields.required<std::string>("prefix");
     auto const steps = fields.required<index_t>("steps", at_least<index_t>(1));
@@ -194,7 +196,7 @@ void compare_trajectory(Report &report, ReferenceCase const &reference, nlohmann
         std::visit([&](auto &o) { o.step(exec, parameters, rate, clip_factor(norms.back(), clip)); }, optimizer);
     }
     losses.push_back(loss_and_gradient());
-    double const tolerance = tolerances<S>().trajectory;
+    double const tolerance = tolerances_of_case.trajectory;
     report.compare(prefix + " losses", prefix, losses, reference.expected(prefix + ".losses"), tolerance);
     if (reference.reference.contains(prefix + ".grad_norms"))
         report.compare(prefix + " gradient norms", prefix, norms, reference.expected(prefix + ".grad_norms"),
