@@ -1,10 +1,9 @@
-// AdamW, LAMB and Adafactor against plain implementations of the papers in double.
+// AdamW and LAMB against plain implementations of the papers in double.
 
 #include "problem.hpp"
 #include "support/compare.hpp"
 #include "support/devices.hpp"
 
-#include <protlm/train/adafactor.hpp>
 #include <protlm/train/lamb.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -103,70 +102,6 @@ void check_lamb() {
     BOOST_TEST(compare("weights", actual, expected, tolerance<S>));
 }
 
-/// Algorithm 4 of 1804.04235 for one matrix (rows, cols) or vector (rows = 0).
-struct Factors {
-    std::vector<double> row, column, full;
-    std::vector<double> update(index_t rows, index_t cols, double keep, double const *g) {
-        auto const R = static_cast<std::size_t>(rows), C = static_cast<std::size_t>(cols);
-        std::vector<double> u(std::max<std::size_t>(R, 1) * C);
-        if (rows == 0) {
-            full.resize(C);
-            for (std::size_t i = 0; i < C; ++i) {
-                full[i] = keep * full[i] + (1 - keep) * (g[i] * g[i] + 1e-30);
-                u[i] = g[i] / std::sqrt(full[i]);
-            }
-            return u;
-        }
-        row.resize(R);
-        column.resize(C);
-        std::vector<double> row_sum(R), column_sum(C);
-        for (std::size_t i = 0; i < R * C; ++i) {
-            row_sum[i / C] += g[i] * g[i] + 1e-30;
-            column_sum[i % C] += g[i] * g[i] + 1e-30;
-        }
-        double total = 0;
-        for (std::size_t r = 0; r < R; ++r)
-            total += row[r] = keep * row[r] + (1 - keep) * row_sum[r] / static_cast<double>(cols);
-        for (std::size_t c = 0; c < C; ++c)
-            column[c] = keep * column[c] + (1 - keep) * column_sum[c] / static_cast<double>(rows);
-        for (std::size_t i = 0; i < R * C; ++i)
-            u[i] = g[i] / std::sqrt(row[i / C] * column[i % C] / (total / static_cast<double>(rows)));
-        return u;
-    }
-};
-
-template <class Exec, class S, Kernels kernels>
-void check_adafactor(AdafactorOptions const options) {
-    std::map<std::string, Factors> factors;
-    std::map<std::string, std::vector<double>> momentum;
-    auto const expected = run_reference([&](ParameterEntry const &entry, index_t step, double *w, double const *g) {
-        if (entry.size() == 0)
-            return;
-        double const t = static_cast<double>(step), keep = 1 - std::pow(t, -0.8);
-        index_t const cols = entry.shape.empty() ? 1 : entry.shape.back();
-        index_t const rows = entry.shape.size() < 2 ? 0 : entry.shape[entry.shape.size() - 2];
-        std::vector<double> u;
-        for (index_t begin = 0; begin < entry.size(); begin += std::max<index_t>(rows, 1) * cols) {
-            auto const part = factors[entry.name + std::to_string(begin)].update(rows, cols, keep, g + begin);
-            u.insert(u.end(), part.begin(), part.end());
-        }
-        double const relative = std::min(options.warmup_init ? 1e-6 * t : 1e-2, 1 / std::sqrt(t));
-        double alpha = options.relative_step ? relative : rate;
-        if (options.scale_parameter)
-            alpha *= std::max(1e-3, root_mean_square(w, entry.size()));
-        double const clip = std::max(1.0, root_mean_square(u.data(), entry.size()));
-        auto &m = momentum[entry.name];
-        m.resize(u.size());
-        for (std::size_t i = 0; i < u.size(); ++i) {
-            m[i] = options.beta1 * m[i] + (1 - options.beta1) * alpha * u[i] / clip;
-            w[i] -= (is_decayed(entry) ? options.weight_decay * alpha * w[i] : 0) + m[i];
-        }
-    });
-    auto const actual =
-        run<S, Exec>([&](auto const &parameters) { return Adafactor<S, Exec, kernels>(parameters, options); });
-    BOOST_TEST(compare("weights", actual, expected, tolerance<S>));
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(optimizers)
@@ -179,15 +114,6 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(adamw_follows_the_paper, Case, FloatAndDouble) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(lamb_follows_the_paper, Case, FloatAndDouble) {
     check_lamb<typename Case::device, typename Case::scalar, Kernels::native>();
     check_lamb<typename Case::device, typename Case::scalar, Kernels::portable>();
-}
-
-BOOST_AUTO_TEST_CASE_TEMPLATE(adafactor_follows_the_paper, Case, FloatAndDouble) {
-    using Exec = typename Case::device;
-    using S = typename Case::scalar;
-    check_adafactor<Exec, S, Kernels::native>({});
-    check_adafactor<Exec, S, Kernels::portable>({});
-    check_adafactor<Exec, S, Kernels::native>({.beta1 = 0.9, .weight_decay = 0.1, .warmup_init = true});
-    check_adafactor<Exec, S, Kernels::native>({.relative_step = false, .scale_parameter = false});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

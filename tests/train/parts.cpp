@@ -138,9 +138,9 @@ BOOST_AUTO_TEST_CASE(unigram_perplexity_of_known_frequencies) {
     double const kinds = double(vocabulary.residues.size());
     double const p5 = 61 / (80 + kinds), p6 = 21 / (80 + kinds), p7 = 1 / (80 + kinds); // c is not among the first two
     double const all = std::exp(-(60 * std::log(p5) + 20 * std::log(p6) + 16 * std::log(p7)) / 96);
-    BOOST_TEST(unigram_perplexity(store, {0, 2}, {0, 3}) == all, boost::test_tools::tolerance(1e-12));
-    BOOST_TEST(unigram_perplexity(store, {0, 2}, {2, 1}) == 1 / p7, boost::test_tools::tolerance(1e-12));
-    BOOST_CHECK_THROW(unigram_perplexity(store, {0, 3}, {0, 0}), Error);
+    BOOST_TEST(unigram_perplexity(store, vocabulary, {0, 2}, {0, 3}) == all, boost::test_tools::tolerance(1e-12));
+    BOOST_TEST(unigram_perplexity(store, vocabulary, {0, 2}, {2, 1}) == 1 / p7, boost::test_tools::tolerance(1e-12));
+    BOOST_CHECK_THROW(unigram_perplexity(store, vocabulary, {0, 3}, {0, 0}), Error);
 }
 
 BOOST_AUTO_TEST_CASE(held_out_proteins_are_those_of_the_store_each_once) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/distributed/communicator.hpp>
+#include <protlm/distributed/gradient_exchange.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -57,6 +58,12 @@ class MpiSession {
         if (size_ > 1)
             MPI_Abort(MPI_COMM_WORLD, 1);
         return 1;
+    }
+
+    /// What adds up the gradients of `parameters` over all ranks; collective.
+    template <Scalar S, ExecutionSpace Exec>
+    GradientExchange<S, Exec> exchange(Parameters<S, Exec> &parameters) const {
+        return GradientExchange<S, Exec>(Communicator::duplicate(MPI_COMM_WORLD), parameters);
     }
 
   private:

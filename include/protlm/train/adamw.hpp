@@ -73,30 +73,11 @@ struct AdamWBody {
 
 } // namespace detail
 
-/// Adam with decoupled weight decay, one pass over the memory. Loshchilov and Hutter, arXiv 1711.05101, algorithm 2.
-template <Scalar S, ExecutionSpace Exec, Kernels kernels = Kernels::native>
-class AdamW {
+/// Two moments in the layout of the parameters, and the number of steps: what the optimizers of Adam's kind keep.
+template <Scalar S, ExecutionSpace Exec>
+class AdamMoments {
   public:
     using Accumulate = accumulate_t<S>;
-
-    /// Allocates two moments in the layout of `parameters`. @throws Error when an option makes no sense
-    AdamW(Parameters<S, Exec> const &parameters, AdamWOptions options)
-        : options_(std::move(options)), blocks_(parameters.table(), options_.decay), master_(parameters),
-          first_("protlm::adamw::first_moment", parameters.values().extent(0)),
-          second_("protlm::adamw::second_moment", parameters.values().extent(0)) {
-        options_.validate();
-    }
-
-    /// Updates the values with `parameters.gradients()` times `gradient_scale`.
-    void step(Exec const &exec, Parameters<S, Exec> &parameters, double learning_rate, double gradient_scale) {
-        ++steps_;
-        detail::AdamFactors<Accumulate> const factors(options_.beta1, options_.beta2, options_.epsilon,
-                                                      options_.weight_decay, steps_, learning_rate, gradient_scale);
-        detail::for_blocks<Accumulate, 0, kernels>(
-            "protlm::adamw", exec, blocks_,
-            detail::AdamWBody<Accumulate, S>{factors, master_.data(parameters), master_.rounded(parameters),
-                                             parameters.gradients().data(), first_.data(), second_.data()});
-    }
 
     /// Moments (extent), and master weights where the model has 16 bits; they share memory with the optimizer.
     std::vector<StateArray<Accumulate, Exec>> state() const {
@@ -108,13 +89,50 @@ class AdamW {
     void set_steps(index_t steps) { steps_ = steps; }
     double effective_rate(double scheduled) const { return scheduled; }
 
-  private:
+  protected:
     using Flat = typename MasterWeights<S, Exec>::Flat;
-    AdamWOptions options_;
+
+    AdamMoments(Parameters<S, Exec> const &parameters, DecayRule const &decay)
+        : blocks_(parameters.table(), decay), master_(parameters),
+          first_("protlm::adam::first_moment", parameters.values().extent(0)),
+          second_("protlm::adam::second_moment", parameters.values().extent(0)) {}
+
+    /// Counts a step; its factors.
+    template <class Options>
+    detail::AdamFactors<Accumulate> begin_step(Options const &options, double learning_rate, double gradient_scale) {
+        return {options.beta1, options.beta2, options.epsilon, options.weight_decay,
+                ++steps_,      learning_rate, gradient_scale};
+    }
+
     detail::TensorBlocks<Exec> blocks_;
     MasterWeights<S, Exec> master_;
     Flat first_, second_;
     index_t steps_ = 0;
+};
+
+/// Adam with decoupled weight decay, one pass over the memory. Loshchilov and Hutter, arXiv 1711.05101, algorithm 2.
+template <Scalar S, ExecutionSpace Exec, Kernels kernels = Kernels::native>
+class AdamW : public AdamMoments<S, Exec> {
+  public:
+    using Accumulate = accumulate_t<S>;
+
+    /// Allocates two moments in the layout of `parameters`. @throws Error when an option makes no sense
+    AdamW(Parameters<S, Exec> const &parameters, AdamWOptions options)
+        : AdamMoments<S, Exec>(parameters, options.decay), options_(std::move(options)) {
+        options_.validate();
+    }
+
+    /// Updates the values with `parameters.gradients()` times `gradient_scale`.
+    void step(Exec const &exec, Parameters<S, Exec> &parameters, double learning_rate, double gradient_scale) {
+        auto const factors = this->begin_step(options_, learning_rate, gradient_scale);
+        detail::for_blocks<Accumulate, 0, kernels>(
+            "protlm::adamw", exec, this->blocks_,
+            detail::AdamWBody<Accumulate, S>{factors, this->master_.data(parameters), this->master_.rounded(parameters),
+                                             parameters.gradients().data(), this->first_.data(), this->second_.data()});
+    }
+
+  private:
+    AdamWOptions options_;
 };
 
 } // namespace protlm::inline v0

@@ -36,16 +36,28 @@ class AnyOptimizer {
     using Variant = std::variant<AdamW<S, Exec>, Lamb<S, Exec>, Adafactor<S, Exec>>;
 
     static Variant make(Parameters<S, Exec> const &parameters, TrainingOptions const &options) {
+        auto const or_else = [](double value, double standard) { return value < 0 ? standard : value; };
         if (options.optimizer == "adamw")
-            return AdamW<S, Exec>(
-                parameters, {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
+            return AdamW<S, Exec>(parameters, {.beta1 = or_else(options.beta1, 0.9),
+                                               .beta2 = options.beta2,
+                                               .epsilon = or_else(options.epsilon, 1e-8),
+                                               .weight_decay = options.weight_decay});
         if (options.optimizer == "lamb")
-            return Lamb<S, Exec>(
-                parameters, {.beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
+            return Lamb<S, Exec>(parameters, {.beta1 = or_else(options.beta1, 0.9),
+                                              .beta2 = options.beta2,
+                                              .epsilon = or_else(options.epsilon, 1e-6),
+                                              .weight_decay = options.weight_decay});
         check(options.optimizer == "adafactor", "optimizer is \"", options.optimizer,
               "\", expected adamw, lamb or adafactor");
-        return Adafactor<S, Exec>(parameters,
-                                  {.weight_decay = options.weight_decay, .relative_step = options.learning_rate == 0});
+        return Adafactor<S, Exec>(parameters, {.epsilon1 = options.adafactor_epsilon1,
+                                               .epsilon2 = options.adafactor_epsilon2,
+                                               .clip_threshold = options.adafactor_clip_threshold,
+                                               .decay_rate = options.adafactor_decay_rate,
+                                               .beta1 = or_else(options.beta1, 0.0),
+                                               .weight_decay = options.weight_decay,
+                                               .relative_step = options.adafactor_relative_step,
+                                               .warmup_init = options.adafactor_warmup_init,
+                                               .scale_parameter = options.adafactor_scale_parameter});
     }
     Variant optimizer_;
 };

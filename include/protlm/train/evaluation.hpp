@@ -3,6 +3,7 @@
 #include <protlm/data/packing.hpp>
 #include <protlm/train/exchange.hpp>
 #include <protlm/train/gradient_step.hpp>
+#include <protlm/train/training_data.hpp>
 
 #include <array>
 #include <optional>
@@ -27,11 +28,11 @@ class HeldOut {
 
     /// Takes proteins in a shuffled order until about `tokens` tokens are chosen, or all of them.
     /// @param options  of training; `micro_batch` replaces its budget
-    HeldOut(TokenStore const &store, PackingOptions options, index_t micro_batch, index_t tokens) {
-        if (store.held_out().count == 0)
+    HeldOut(TrainingData const &data, PackingOptions options, index_t micro_batch, index_t tokens) {
+        if (data.store->held_out().count == 0)
             return;
         options.tokens = micro_batch;
-        packer_.emplace(store, store.held_out(), options);
+        packer_.emplace(*data.store, data.store->held_out(), options, data.vocabulary);
         index_t chosen = 0;
         for (Cursor cursor{seed, 0, 0}; cursor.epoch == 0 && chosen < tokens; cursor = plans_.back().next) {
             plans_.push_back(packer_->plan(cursor));

@@ -66,57 +66,38 @@ struct LambUpdate {
 /// Layer-wise adaptive Adam for large batches, with bias correction and exact norms of every tensor; two passes over
 /// the memory. You et al., arXiv 1904.00962v5, algorithm 2, with phi the identity; a zero norm gives ratio 1.
 template <Scalar S, ExecutionSpace Exec, Kernels kernels = Kernels::native>
-class Lamb {
+class Lamb : public AdamMoments<S, Exec> {
   public:
     using Accumulate = accumulate_t<S>;
 
     /// Allocates two moments in the layout of `parameters`. @throws Error when an option makes no sense
     Lamb(Parameters<S, Exec> const &parameters, LambOptions options)
-        : options_(std::move(options)), blocks_(parameters.table(), options_.decay), master_(parameters),
-          first_("protlm::lamb::first_moment", parameters.values().extent(0)),
-          second_("protlm::lamb::second_moment", parameters.values().extent(0)),
-          partial_("protlm::lamb::partial_squares", static_cast<std::size_t>(2 * blocks_.count())),
-          squares_("protlm::lamb::squares", static_cast<std::size_t>(2 * blocks_.tensors())) {
+        : AdamMoments<S, Exec>(parameters, options.decay), options_(std::move(options)),
+          partial_("protlm::lamb::partial_squares", static_cast<std::size_t>(2 * this->blocks_.count())),
+          squares_("protlm::lamb::squares", static_cast<std::size_t>(2 * this->blocks_.tensors())) {
         AdamWOptions{options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay, {}}.validate("Lamb");
     }
 
     /// Updates the values with `parameters.gradients()` times `gradient_scale`.
     void step(Exec const &exec, Parameters<S, Exec> &parameters, double learning_rate, double gradient_scale) {
-        ++steps_;
-        detail::AdamFactors<Accumulate> const factors(options_.beta1, options_.beta2, options_.epsilon,
-                                                      options_.weight_decay, steps_, learning_rate, gradient_scale);
-        Accumulate *weights = master_.data(parameters);
-        detail::for_blocks<Accumulate, 2, kernels>("protlm::lamb::moments", exec, blocks_,
-                                                   detail::LambMoments<Accumulate>{factors, weights,
-                                                                                   parameters.gradients().data(),
-                                                                                   first_.data(), second_.data()},
-                                                   partial_.data());
-        detail::sum_blocks(exec, blocks_, 2, partial_.data(), squares_.data());
-        detail::for_blocks<Accumulate, 0, kernels>(
-            "protlm::lamb::update", exec, blocks_,
-            detail::LambUpdate<Accumulate, S>{factors, weights, master_.rounded(parameters), first_.data(),
-                                              second_.data(), squares_.data()});
+        auto const factors = this->begin_step(options_, learning_rate, gradient_scale);
+        Accumulate *weights = this->master_.data(parameters), *first = this->first_.data(),
+                   *second = this->second_.data();
+        detail::for_blocks<Accumulate, 2, kernels>(
+            "protlm::lamb::moments", exec, this->blocks_,
+            detail::LambMoments<Accumulate>{factors, weights, parameters.gradients().data(), first, second},
+            partial_.data());
+        detail::sum_blocks(exec, this->blocks_, 2, partial_.data(), squares_.data());
+        detail::for_blocks<Accumulate, 0, kernels>("protlm::lamb::update", exec, this->blocks_,
+                                                   detail::LambUpdate<Accumulate, S>{factors, weights,
+                                                                                     this->master_.rounded(parameters),
+                                                                                     first, second, squares_.data()});
     }
-
-    /// Moments (extent), and master weights where the model has 16 bits; they share memory with the optimizer.
-    std::vector<StateArray<Accumulate, Exec>> state() const {
-        std::vector<StateArray<Accumulate, Exec>> state{{"first_moment", first_}, {"second_moment", second_}};
-        master_.append_state(state);
-        return state;
-    }
-    index_t steps() const { return steps_; }
-    void set_steps(index_t steps) { steps_ = steps; }
-    double effective_rate(double scheduled) const { return scheduled; }
 
   private:
-    using Flat = typename MasterWeights<S, Exec>::Flat;
     LambOptions options_;
-    detail::TensorBlocks<Exec> blocks_;
-    MasterWeights<S, Exec> master_;
-    Flat first_, second_;
     Kokkos::View<double *, typename Exec::memory_space> partial_; // (blocks, 2)
     Kokkos::View<double *, typename Exec::memory_space> squares_; // (tensors, 2)
-    index_t steps_ = 0;
 };
 
 } // namespace protlm::inline v0

@@ -41,15 +41,16 @@ struct TrainingOutcome {
 template <Scalar S, ExecutionSpace Exec, Exchange X>
 class Trainer {
   public:
-    /// @param store, parameters, exchange  must outlive the trainer
+    /// @param data  a store, or a store and the model's vocabulary
+    /// @param parameters, exchange  as the store, must outlive the trainer
     /// @param output  folder of checkpoints step-XXXXXXXX and of log.jsonl; made where it is missing
     /// @throws Error when an option makes no sense
-    Trainer(TrainingOptions options, TokenStore const &store, std::filesystem::path output,
-            Parameters<S, Exec> &parameters, X &exchange, bool quiet = false)
-        : options_(std::move(options)), store_(&store), output_(std::move(output)), parameters_(&parameters),
+    Trainer(TrainingOptions options, TrainingData data, std::filesystem::path output, Parameters<S, Exec> &parameters,
+            X &exchange, bool quiet = false)
+        : options_(std::move(options)), data_(std::move(data)), output_(std::move(output)), parameters_(&parameters),
           exchange_(&exchange), quiet_(quiet || exchange.rank() > 0), packing_(packing(options_)),
-          packer_(store, store.training(), packing_),
-          held_out_(store, packing_, options_.micro_batch, options_.evaluate_tokens), optimizer_(parameters, options_),
+          packer_(*data_.store, data_.store->training(), packing_, data_.vocabulary),
+          held_out_(data_, packing_, options_.micro_batch, options_.evaluate_tokens), optimizer_(parameters, options_),
           step_(parameters, options_.clip), budget_(options_.steps, options_.minutes * 60) {
         options_.validate();
         state_.cursor = {options_.seed, 0, 0};
@@ -60,6 +61,9 @@ class Trainer {
             remove_partial_checkpoints(output_);
         }
     }
+
+    /// Keeps further settings of the run, for example its objective's, in every checkpoint. Before `run`.
+    void record(std::string const &name, nlohmann::json settings) { state_.options[name] = std::move(settings); }
 
     /// Goes on from a checkpoint, collectively. @param from  "auto": the newest complete one in the output folder, if
     /// there is any; "never": none; else the folder of one
@@ -94,7 +98,8 @@ class Trainer {
         if (exchange_->rank() == 0)
             log.emplace(output_ / "log.jsonl", state_.step);
         if (exchange_->rank() == 0 && !held_out_.empty())
-            unigram_ = unigram_perplexity(*store_, store_->training(), store_->held_out());
+            unigram_ =
+                unigram_perplexity(*data_.store, data_.vocabulary, data_.store->training(), data_.store->held_out());
         Progress progress("pretrain", "steps", budget_.timed() ? 0.0 : double(options_.steps - state_.step), quiet_);
         bool interrupted = false;
         while (!interrupted && !budget_.finished()) {
@@ -121,12 +126,14 @@ class Trainer {
     static PackingOptions packing(TrainingOptions const &options) {
         return {options.tokens_per_step, options.max_length, options.proteins_per_example};
     }
-    /// What a cursor's position means: the store's training proteins and how examples are made of them.
+    /// What a cursor's position means: the store's training proteins and how examples are made of them; and what the
+    /// model's tokens mean.
     std::uint64_t data_fingerprint() const {
-        auto const &counts = store_->counts();
+        auto const &counts = data_.store->counts();
         std::string text = std::to_string(counts.sequences) + ' ' + std::to_string(counts.residues) + ' ' +
                            std::to_string(counts.held_out) + ' ' + std::to_string(counts.held_out_residues) + ' ' +
-                           std::to_string(packing_.max_length) + ' ' + std::to_string(packing_.proteins_per_example);
+                           std::to_string(packing_.max_length) + ' ' + std::to_string(packing_.proteins_per_example) +
+                           ' ' + vocabulary_text(data_.vocabulary);
         return fingerprint(std::string_view(text));
     }
     void say(std::string const &text) const {
@@ -153,8 +160,9 @@ class Trainer {
     }
 
     void adopt(TrainingState const &old, std::filesystem::path const &folder) {
-        check(old.data == state_.data, folder.string(), ": was trained on other data, or with another max_length (",
-              packing_.max_length, " now) or proteins_per_example (", packing_.proteins_per_example, " now)");
+        check(old.data == state_.data, folder.string(),
+              ": was trained on other data, or with another vocabulary, max_length (", packing_.max_length,
+              " now) or proteins_per_example (", packing_.proteins_per_example, " now)");
         check(old.cursor.seed == options_.seed, folder.string(), ": has seed ", old.cursor.seed, ", now it is ",
               options_.seed);
         for (char const *name : {"optimizer", "precision"})
@@ -240,10 +248,19 @@ class Trainer {
             return;
         CheckpointWriter folder(checkpoint_);
         write_model(folder);
-        folder.write("vocab.txt", vocabulary_text(store_->vocabulary()));
+        write_vocabulary(folder);
         write_training_state(folder, state_, optimizer_, *parameters_);
         folder.commit();
         prune_checkpoints(output_, options_.keep);
+    }
+
+    /// Into the checkpoint, and beside each model where it holds several.
+    void write_vocabulary(CheckpointWriter const &checkpoint) const {
+        auto const text = vocabulary_text(data_.vocabulary);
+        checkpoint.write("vocab.txt", text);
+        for (auto const &entry : std::filesystem::directory_iterator((checkpoint / "vocab.txt").parent_path()))
+            if (entry.is_directory())
+                checkpoint.write((entry.path().filename() / "vocab.txt").string(), text);
     }
 
     LogEntry log_entry() const {
@@ -276,7 +293,7 @@ class Trainer {
     }
 
     TrainingOptions options_;
-    TokenStore const *store_;
+    TrainingData data_;
     std::filesystem::path output_, checkpoint_;
     Parameters<S, Exec> *parameters_;
     X *exchange_;

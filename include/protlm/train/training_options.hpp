@@ -1,12 +1,10 @@
 #pragma once
 
-#include <protlm/io/json.hpp>
+#include <protlm/train/option_list.hpp>
 #include <protlm/train/schedule.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 
 namespace protlm::inline v0 {
 
@@ -20,7 +18,11 @@ struct TrainingOptions {
     std::string optimizer = "adamw";
     double learning_rate = 1e-3, warmup = 0.06;
     std::string schedule = "linear";
-    double final_ratio = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, clip = 1.0;
+    bool hold_warmup = false;
+    double final_ratio = 0.0, weight_decay = 0.01, beta1 = -1, beta2 = 0.999, epsilon = -1, clip = 1.0;
+    bool adafactor_relative_step = false, adafactor_warmup_init = false, adafactor_scale_parameter = true;
+    double adafactor_clip_threshold = 1.0, adafactor_decay_rate = -0.8;
+    double adafactor_epsilon1 = 1e-30, adafactor_epsilon2 = 1e-3;
     std::uint64_t seed = 1;
     std::string precision = "float32";
     bool recompute = false;
@@ -39,15 +41,19 @@ struct TrainingOptions {
         f("proteins_per_example", options.proteins_per_example,
           "1: [CLS] A [SEP]; 2: [CLS] A [SEP] B [SEP], as ProtBert was trained");
         f("optimizer", options.optimizer, "adamw, lamb or adafactor");
-        f("learning_rate", options.learning_rate,
-          "highest learning rate; with adafactor, 0 means the rate that it finds by itself");
+        f("learning_rate", options.learning_rate, "highest learning rate");
         f("warmup", options.warmup, "steps of rising learning rate; below 1: a share of all steps");
         f("schedule", options.schedule, "after the warm-up: constant, linear, cosine or inverse_square_root");
+        f("hold_warmup", options.hold_warmup,
+          "the highest learning rate from the first step on, until the warm-up ends: T5's inverse square root");
         f("final_ratio", options.final_ratio, "linear and cosine end at this share of the learning rate");
         f("weight_decay", options.weight_decay, "for weight matrices; biases and norms have none");
-        f("beta1", options.beta1, "decay of the first moment (adamw, lamb; adafactor has none)");
+        f("beta1", options.beta1, "decay of the first moment; -1: 0.9 for adamw and lamb, 0 (none) for adafactor");
         f("beta2", options.beta2, "decay of the second moment (adamw, lamb)");
+        f("epsilon", options.epsilon,
+          "added to the root of the second moment (adamw, lamb); -1: 1e-8 for adamw, 1e-6 for lamb");
         f("clip", options.clip, "most the norm of the gradient may be; 0: no limit");
+        for_each_of_adafactor(options, f);
         f("seed", options.seed, "another number gives other weights, order, crops and masks");
         f("precision", options.precision, "float32, or bfloat16 with float32 master weights");
         f("recompute", options.recompute, "compute activations twice instead of keeping them: less memory, slower");
@@ -56,6 +62,25 @@ struct TrainingOptions {
         f("evaluate_tokens", options.evaluate_tokens, "tokens of held-out proteins that an evaluation takes");
         f("checkpoint_every", options.checkpoint_every, "steps between checkpoints; 0: at the end only");
         f("keep", options.keep, "checkpoints that are kept, the newest ones");
+    }
+
+    /// What only Adafactor has.
+    template <class Options, class F>
+    static void for_each_of_adafactor(Options &options, F &&f) {
+        f("adafactor_relative_step", options.adafactor_relative_step,
+          "Adafactor finds its rate by itself: at most 0.01, later 1 over the root of the step; learning_rate and "
+          "schedule do not count");
+        f("adafactor_warmup_init", options.adafactor_warmup_init,
+          "with the relative step: at first one millionth of the number of the step");
+        f("adafactor_scale_parameter", options.adafactor_scale_parameter,
+          "multiply a tensor's rate by the root mean square of its weights");
+        f("adafactor_clip_threshold", options.adafactor_clip_threshold,
+          "most the root mean square of a tensor's update may be");
+        f("adafactor_decay_rate", options.adafactor_decay_rate,
+          "running means of squares keep 1 - step^decay_rate; below 0");
+        f("adafactor_epsilon1", options.adafactor_epsilon1, "added to squared gradients");
+        f("adafactor_epsilon2", options.adafactor_epsilon2,
+          "least root mean square of weights that scales a tensor's rate");
     }
 
     /// @throws Error naming the option
@@ -89,35 +114,25 @@ struct TrainingOptions {
                 .peak = learning_rate,
                 .warmup_steps = static_cast<index_t>(warmup < 1 ? warmup * total : warmup),
                 .total_steps = total_steps,
-                .final_ratio = final_ratio};
+                .final_ratio = final_ratio,
+                .hold_warmup = hold_warmup};
     }
 };
 
 /// Takes what `fields` holds and leaves the rest. @throws Error naming file and field, also for unknown fields
 inline void read_training_options(Fields const &fields, TrainingOptions &options) {
-    TrainingOptions::for_each(
-        options, [&]<class T>(char const *name, T &value, char const *) { value = fields.optional(name, value); });
-    fields.refuse_unknown();
+    read_options(fields, [&](auto &&f) { TrainingOptions::for_each(options, f); });
 }
 
-/// Offers every option on a command line, as --tokens-per-step for tokens_per_step; values so far are the defaults.
-/// @param app  a CLI::App of CLI11, or what has its add_option and add_flag
+/// Offers every option on a command line; values so far are the defaults. @param app  see offer_options
 template <class App>
 void add_training_options(App &app, TrainingOptions &options) {
-    TrainingOptions::for_each(options, [&]<class T>(std::string name, T &value, char const *help) {
-        std::replace(name.begin(), name.end(), '_', '-');
-        if constexpr (std::is_same_v<T, bool>)
-            app.add_flag("--" + name + ",!--no-" + name, value, help);
-        else
-            app.add_option("--" + name, value, help)->capture_default_str();
-    });
+    offer_options(app, [&](auto &&f) { TrainingOptions::for_each(options, f); });
 }
 
 /// All options as JSON, as checkpoints keep them.
 inline nlohmann::json to_json(TrainingOptions const &options) {
-    nlohmann::json json;
-    TrainingOptions::for_each(options, [&](char const *name, auto const &value, char const *) { json[name] = value; });
-    return json;
+    return options_json([&](auto &&f) { TrainingOptions::for_each(options, f); });
 }
 
 } // namespace protlm::inline v0
