@@ -4,6 +4,7 @@
 #include <protlm/core/segments.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -79,10 +80,11 @@ struct RecurrentMemory {
     }
 
     /// Each sequence's last `length` rows of (memory, inputs) replace the memory; 0 forgets all.
-    /// @param inputs (T, C) of each layer @param current offsets of T @throws Error when extents disagree
+    /// @param inputs (T, C) of each layer @param current offsets of T @param first_rows of each sequence's inputs, only
+    /// so many count @throws Error when extents disagree
     template <class Context>
     void update(Context &context, std::vector<Tensor<A, Exec>> const &inputs, Segments<Exec> const &current,
-                index_t length) {
+                index_t length, index_t first_rows = std::numeric_limits<index_t>::max()) {
         if (length == 0) {
             *this = {};
             return;
@@ -95,7 +97,8 @@ struct RecurrentMemory {
         std::vector<std::int64_t> offsets{0};
         std::vector<index_t> from;
         for (index_t b = 0; b < current.count(); ++b) {
-            index_t const before = first ? 0 : segments.length(b), all = before + current.length(b);
+            index_t const before = first ? 0 : segments.length(b),
+                          all = before + std::min(current.length(b), first_rows);
             for (index_t i = std::max<index_t>(all - length, 0); i < all; ++i)
                 from.push_back(i < before ? -1 - (segments.host[static_cast<std::size_t>(b)] + i)
                                           : current.host[static_cast<std::size_t>(b)] + i - before);
