@@ -2,7 +2,9 @@
 // group with the largest relative error. A DIR is one case, or a folder of cases. Exit code 1 when any group is outside
 // its tolerance or a case cannot be read.
 
+#include <reference/check_albert.hpp>
 #include <reference/check_bert.hpp>
+#include <reference/check_electra.hpp>
 
 #include <algorithm>
 
@@ -26,14 +28,25 @@ std::vector<std::filesystem::path> find_cases(std::filesystem::path const &path)
     return cases;
 }
 
+/// In double and in float.
+template <template <class, class> class Check>
+bool run_both(ReferenceCase const &reference) {
+    bool const in_double = Check<double, Exec>(reference).run();
+    bool const in_float = Check<float, Exec>(reference).run();
+    return in_double && in_float;
+}
+
 bool run_case(std::filesystem::path const &folder) {
     ReferenceCase const reference(folder);
+    using namespace protlm::test;
     auto const architecture = reference.architecture();
-    protlm::check(architecture == "bert", (folder / "case.json").string(), ": architecture: is \"", architecture,
-                  "\", expected \"bert\"");
-    bool const in_double = protlm::test::BertCheck<double, Exec>(reference).run();
-    bool const in_float = protlm::test::BertCheck<float, Exec>(reference).run();
-    return in_double && in_float;
+    if (architecture == "bert")
+        return run_both<BertCheck>(reference);
+    if (architecture == "albert")
+        return run_both<AlbertCheck>(reference);
+    if (architecture == "electra")
+        return run_both<ElectraCheck>(reference);
+    protlm::fail((folder / "case.json").string(), ": architecture: \"", architecture, "\" is not known");
 }
 
 } // namespace

@@ -1,0 +1,10 @@
+#pragma once
+
+// ELECTRA: configs, generator and discriminator, tokens, packing and objective. Needs neither MPI nor HDF5.
+
+#include <protlm/core/version.hpp>
+#include <protlm/data/packing.hpp>
+#include <protlm/data/vocabulary.hpp>
+#include <protlm/model/electra.hpp>
+#include <protlm/model/generator_discriminator.hpp>
+#include <protlm/objective/replaced.hpp>
