@@ -19,8 +19,11 @@ constexpr auto join = [](auto &context, auto const &o) {
     return concatenate(context, o.tensor(0), o.tensor(1), joined);
 };
 
+/// Columns 1 and 2 of the first, all of the second, the first column of the first.
 constexpr auto beside = [](auto &context, auto const &o) {
-    return concatenate_columns(context, o.tensor(0), o.tensor(1));
+    return concatenate_columns(context, std::vector{ColumnRange{o.tensor(0), 1, 2},
+                                                    ColumnRange{o.tensor(1), 0, o.tensor(1).cols()},
+                                                    ColumnRange{o.tensor(0), 0, 1}});
 };
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(rows_come_sequence_by_sequence, Case, OnDefault) {
@@ -32,9 +35,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(rows_come_sequence_by_sequence, Case, OnDefault) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(columns_come_side_by_side, Case, OnDefault) {
-    std::vector<Argument> arguments{{Role::tensor, 2, 1, {0, 1}}, {Role::tensor, 2, 2, {10, 11, 12, 13}}};
+    std::vector<Argument> arguments{{Role::tensor, 2, 3, {0, 1, 2, 3, 4, 5}}, {Role::tensor, 2, 1, {10, 11}}};
     auto const output = as_double(forward<Case, typename Case::Inference>(arguments, beside));
-    std::vector<double> const expected{0, 10, 11, 1, 12, 13};
+    std::vector<double> const expected{1, 2, 10, 0, 4, 5, 11, 3};
     BOOST_TEST(compare("columns", output, expected, {}));
 }
 
@@ -55,7 +58,7 @@ BOOST_AUTO_TEST_CASE(wrong_extents_are_told) {
         });
     };
     BOOST_TEST(message(4, 7, join) == "place_rows: rows has 5 entries, expected 4");
-    BOOST_TEST(message(4, 5, beside) == "concatenate_columns: second has 5 rows, expected 4");
+    BOOST_TEST(message(4, 5, beside) == "concatenate_columns: part has 5 rows, expected 4");
     Inference<Kokkos::DefaultExecutionSpace> context;
     std::vector<std::int64_t> const two{0, 1, 2}, one{0, 1};
     BOOST_TEST(message_of([&] { join_segments(context, make_segments(context, two), make_segments(context, one)); }) ==

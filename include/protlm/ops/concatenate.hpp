@@ -116,27 +116,48 @@ Tensor<A, Exec> concatenate(Context &context, Tensor<A, Exec> first, Tensor<A, E
         {{std::move(first), joined.first_rows}, {std::move(second), joined.second_rows}});
 }
 
-/// y (T, C1 + C2): columns of `first` (T, C1), then those of `second` (T, C2).
-/// Backward: accumulates into both. @throws Error when they have different numbers of rows
+/// Columns [first, first + count) of a tensor.
+template <class A, class Exec>
+struct ColumnRange {
+    Tensor<A, Exec> tensor;
+    index_t first, count;
+};
+
+/// y (T, sum of counts): the columns of several tensors, side by side.
+/// Backward: accumulates into those that need a gradient. @throws Error when extents disagree
 template <class Context, class A, class Exec = typename Context::execution_space>
-Tensor<A, Exec> concatenate_columns(Context &context, Tensor<A, Exec> first, Tensor<A, Exec> second) {
-    check_extent("concatenate_columns", "second", "rows", second.rows(), first.rows());
-    index_t const left = first.cols(), right = second.cols();
-    auto const y = context.template tensor<A>(first.rows(), left + right);
-    detail::copy_columns(context.exec(), Rows<A const>(first.value()), y.value().columns(0, left), false);
-    detail::copy_columns(context.exec(), Rows<A const>(second.value()), y.value().columns(left, right), false);
+Tensor<A, Exec> concatenate_columns(Context &context, std::vector<ColumnRange<A, Exec>> parts) {
+    check(!parts.empty(), "concatenate_columns: needs at least one part");
+    index_t const rows = parts[0].tensor.rows();
+    index_t width = 0;
+    for (auto const &part : parts) {
+        check_extent("concatenate_columns", "part", "rows", part.tensor.rows(), rows);
+        check(part.first >= 0 && part.first + part.count <= part.tensor.cols(), "concatenate_columns: columns ",
+              part.first, " to ", part.first + part.count, " of ", part.tensor.cols());
+        width += part.count;
+    }
+    auto const y = context.template tensor<A>(rows, width);
+    index_t next = 0;
+    for (auto const &part : parts) {
+        detail::copy_columns(context.exec(), Rows<A const>(part.tensor.value()).columns(part.first, part.count),
+                             y.value().columns(next, part.count), false);
+        next += part.count;
+    }
     if constexpr (Context::training)
-        context.tape().record([&context, first, second, y, left, right] {
+        context.tape().record([&context, parts, y] {
             if (!y.has_gradient())
                 return; // no loss depends on it
-            Rows<A const> const g = y.gradient();
-            if (first.needs_gradient()) {
-                auto const dx = first.accumulate();
-                detail::copy_columns(context.exec(), g.columns(0, left), dx.rows, !dx.fresh);
-            }
-            if (second.needs_gradient()) {
-                auto const dx = second.accumulate();
-                detail::copy_columns(context.exec(), g.columns(left, right), dx.rows, !dx.fresh);
+            index_t from = 0;
+            for (auto const &part : parts) {
+                if (part.tensor.needs_gradient()) {
+                    auto const dx = part.tensor.accumulate();
+                    bool const whole = part.count == dx.rows.cols;
+                    if (dx.fresh && !whole)
+                        Kokkos::deep_copy(context.exec(), part.tensor.gradient_view(), A(0));
+                    detail::copy_columns(context.exec(), Rows<A const>(y.gradient()).columns(from, part.count),
+                                         dx.rows.columns(part.first, part.count), !dx.fresh || !whole);
+                }
+                from += part.count;
             }
         });
     return y;

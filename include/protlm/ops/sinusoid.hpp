@@ -1,0 +1,44 @@
+#pragma once
+
+#include <protlm/core/check.hpp>
+#include <protlm/core/context.hpp>
+
+namespace protlm::inline v0 {
+
+namespace detail {
+
+/// y (P, C): sines, then cosines, of the distances behind - p. Angles are in double: a float's last bit is worth
+/// 0.002 at a distance of 20,000.
+template <class Exec, class A>
+void fill_sinusoids(Exec const &exec, index_t behind, index_t clamp, Rows<A> y) {
+    index_t const half = y.cols / 2;
+    Kokkos::parallel_for(
+        "protlm::sinusoids", range(exec, 0, y.rows), KOKKOS_LAMBDA(index_t p) {
+            index_t distance = behind - p;
+            if (clamp > 0)
+                distance = distance > clamp ? clamp : distance < -clamp ? -clamp : distance;
+            for (index_t j = 0; j < half; ++j) {
+                double const power = 2.0 * static_cast<double>(j) / static_cast<double>(y.cols);
+                double const angle = static_cast<double>(distance) * ::exp(-power * 9.210340371976184); // ln 10000
+                y(p, j) = static_cast<A>(::sin(angle));
+                y(p, half + j) = static_cast<A>(::cos(angle));
+            }
+        });
+}
+
+} // namespace detail
+
+/// Encodings (P, width) of the distances from query back to key: row p is for distance behind - p, so there are
+/// behind + ahead + 1 rows and the last one is for a key `ahead` places after the query. They have no gradient.
+/// Dai et al., arXiv 1901.02860, section 3.3.
+/// @param clamp farther distances, either way, count as this one; up to 0: no limit
+/// @throws Error when the width is odd
+template <class A, class Context>
+auto relative_sinusoids(Context &context, index_t width, index_t behind, index_t ahead, index_t clamp) {
+    check(width % 2 == 0, "relative_sinusoids: width is ", width, ", expected an even number");
+    Tensor<A, typename Context::execution_space> const y(context.pool(), behind + ahead + 1, width, false);
+    detail::fill_sinusoids(context.exec(), behind, clamp, y.value());
+    return y;
+}
+
+} // namespace protlm::inline v0
