@@ -1,6 +1,7 @@
 #pragma once
 
-#include <protlm/model/t5.hpp>
+#include <protlm/model/beam_search.hpp>
+#include <protlm/model/t5_decoder.hpp>
 #include <reference/check_case.hpp>
 
 namespace protlm::test {
@@ -31,6 +32,7 @@ class T5Check {
     bool run() const {
         Report report(reference_.name(), std::same_as<S, double> ? "double" : "float");
         forward(report);
+        generation(report);
         auto model = load();
         double const loss = loss_and_gradient(model);
         report.compare("loss", "loss", std::vector{loss}, reference_.expected("loss"), t5_tolerances<S>().forward);
@@ -95,6 +97,46 @@ class T5Check {
             if (reference_.reference.contains(name))
                 report.compare("attention maps", name, values(model.attention_map(context, source, n, 0)),
                                reference_.expected(name), t5_tolerances<S>().forward);
+        }
+    }
+
+    /// How the tokens of `PREFIX.N` were generated: by case.json where it says so, else by the name, greedy or beamK.
+    BeamOptions search_of(std::string const &prefix, index_t &max_length) const {
+        for (auto const &entry : reference_.description.value("generation", nlohmann::json::array()))
+            if (entry.at("prefix") == prefix) {
+                Fields const fields(entry, "generation");
+                BeamOptions search{.beams = fields.required<index_t>("num_beams")};
+                search.length_penalty = fields.optional("length_penalty", 1.0);
+                max_length = fields.required<index_t>("max_new_tokens");
+                bool const never = entry.contains("early_stopping") && entry["early_stopping"] == "never";
+                if (never)
+                    search.stopping = EarlyStopping::when_never_better;
+                else if (fields.optional("early_stopping", false))
+                    search.stopping = EarlyStopping::at_once;
+                return search;
+            }
+        return {.beams = prefix == "greedy" ? 1 : std::stoll(prefix.substr(4))};
+    }
+
+    /// `greedy.N` and `beam*.N`: what sequence N generates.
+    void generation(Report &report) const {
+        auto const model = load();
+        Inference<Exec> context;
+        for (auto const &tensor : reference_.reference.tensors()) {
+            std::string const prefix = tensor.name.substr(0, tensor.name.find('.'));
+            if (prefix != "greedy" && !prefix.starts_with("beam"))
+                continue;
+            auto const expected = reference_.expected(tensor.name);
+            TextStart start{.tokens = {model.config().decoder_start_token_id}};
+            start.max_length = static_cast<index_t>(expected.size()) - 1;
+            start.source = std::stoll(tensor.name.substr(prefix.size() + 1));
+            auto const search = search_of(prefix, start.max_length);
+            GenerationOptions const options{.end = model.config().eos_token_id};
+            T5Decoder<S, Exec> decoder(context, model, source_.view());
+            std::span<TextStart const> const starts(&start, 1);
+            auto const tokens = search.beams == 1 ? generate_greedy(context, decoder, starts, options)[0].tokens
+                                                  : beam_search(context, decoder, starts, options, search)[0][0].tokens;
+            report.compare("generated tokens", tensor.name, tokens, expected, 0.0);
         }
     }
 

@@ -5,6 +5,7 @@
 #include <reference/check_albert.hpp>
 #include <reference/check_bert.hpp>
 #include <reference/check_electra.hpp>
+#include <reference/check_t5.hpp>
 
 #include <algorithm>
 
@@ -46,6 +47,8 @@ bool run_case(std::filesystem::path const &folder) {
         return run_both<AlbertCheck>(reference);
     if (architecture == "electra")
         return run_both<ElectraCheck>(reference);
+    if (architecture == "t5")
+        return run_both<T5Check>(reference);
     protlm::fail((folder / "case.json").string(), ": architecture: \"", architecture, "\" is not known");
 }
 

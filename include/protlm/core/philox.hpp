@@ -25,7 +25,19 @@ KOKKOS_INLINE_FUNCTION constexpr PhiloxWords philox(PhiloxWords counter, std::ui
 }
 
 /// What a random number is for; two purposes never share one.
-enum class Purpose : std::uint32_t { initialise = 1, dropout, mask, shuffle, crop, pair, sample, split, span, replace, generate };
+enum class Purpose : std::uint32_t {
+    initialise = 1,
+    dropout,
+    mask,
+    shuffle,
+    crop,
+    pair,
+    sample,
+    split,
+    span,
+    replace,
+    generate
+};
 
 /// Random numbers keyed by (seed, purpose, epoch, sample, position): the same on any number of ranks and threads.
 struct CounterRandom {
