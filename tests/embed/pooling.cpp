@@ -37,6 +37,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(exact_values, Case, Cases) {
     BOOST_TEST(compare("mean", of(Pooling::mean), std::array{2., -2., 20., 6., -6., 60.}, {}));
     BOOST_TEST(compare("max", of(Pooling::max), std::array{3., -1., 30., 6., -6., 60.}, {}));
     BOOST_TEST(compare("cls", of(Pooling::cls), std::array{0., 0., 0., 5., -5., 50.}, {}));
+    auto const last = pooled<Case>(Pooling::cls, offsets, 0, 2, 3, value); // 3 residues <sep> <cls>
+    BOOST_TEST(compare("cls behind", last, std::array{4., -4., 40., 7., -7., 70.}, {}));
     auto const plain = pooled<Case>(Pooling::mean, offsets, 0, 0, 1, [](double t, double) { return t; });
     BOOST_TEST(compare("no special tokens", plain, std::array{2., 6.}, {}));
 }

@@ -1,5 +1,7 @@
 #include <protlm/objective/masked.hpp>
 
+#include "objective/support.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
@@ -9,24 +11,11 @@
 #include <vector>
 
 using namespace protlm;
+using namespace protlm::test;
 
 namespace {
 
 Vocabulary const vocabulary = Vocabulary::protbert();
-
-/// `count` sequences of random residues with samples first, first + 1, ...
-Batch random_batch(std::size_t count, std::size_t length, std::uint64_t first = 0, std::uint64_t epoch = 0) {
-    std::mt19937_64 random(first + 1);
-    Batch batch;
-    batch.epoch = epoch;
-    for (std::size_t i = 0; i < count; ++i) {
-        std::vector<std::uint8_t> tokens(1 + random() % (2 * length));
-        for (std::uint8_t &token : tokens)
-            token = vocabulary.residues[random() % vocabulary.residues.size()];
-        append_sequence(batch, vocabulary, tokens, {}, first + i);
-    }
-    return batch;
-}
 
 /// The corrupted tokens and the labels (-1 where there is none) of one sequence.
 std::pair<std::vector<std::int32_t>, std::vector<std::int32_t>> part(Batch const &batch, MaskedBatch const &masked,
@@ -44,29 +33,18 @@ std::pair<std::vector<std::int32_t>, std::vector<std::int32_t>> part(Batch const
 BOOST_AUTO_TEST_SUITE(masked)
 
 BOOST_AUTO_TEST_CASE(the_example_of_the_documentation) {
-    Batch batch;
-    append_sequence(batch, vocabulary, encode(vocabulary, "MKTAYIAKQRQISFVKSHFSRQ"), {}, 7);
-    MaskedBatch const it = MaskedLanguageModel{}.apply(batch, vocabulary, 298);
-    std::string corrupted, labels;
-    for (std::int32_t const token : it.tokens)
-        corrupted += vocabulary.pieces[static_cast<std::size_t>(token)];
-    for (std::int32_t const token : it.labels)
-        labels += vocabulary.pieces[static_cast<std::size_t>(token)];
-    BOOST_TEST(corrupted == "[CLS]MKT[MASK]YIAKQRQI[MASK]FVKSHFSGQ[SEP]");
+    MaskedBatch const it =
+        MaskedLanguageModel{}.apply(batch_of(vocabulary, "MKTAYIAKQRQISFVKSHFSRQ"), vocabulary, 298);
+    BOOST_TEST(text(vocabulary, it.tokens) == "[CLS]MKT[MASK]YIAKQRQI[MASK]FVKSHFSGQ[SEP]");
     BOOST_TEST(it.rows == (std::vector<index_t>{4, 13, 21, 22}));
-    BOOST_TEST(labels == "ASRQ");
+    BOOST_TEST(text(vocabulary, it.labels) == "ASRQ");
 }
 
 BOOST_AUTO_TEST_CASE(rates_over_a_million_residues) {
-    Batch const batch = random_batch(2500, 420);
+    Batch const batch = random_batch(vocabulary, 2500, 420);
     MaskedBatch const it = MaskedLanguageModel{}.apply(batch, vocabulary, 1);
     double const residues = static_cast<double>(batch.size() - 2 * batch.sequences());
     BOOST_TEST(residues > 1e6);
-    auto const within = [](double count, double trials, double probability) {
-        double const sigma = std::sqrt(trials * probability * (1 - probability));
-        BOOST_TEST(std::abs(count - trials * probability) < 3 * sigma,
-                   count << " of " << trials << ", expected " << trials * probability << " +- " << sigma);
-    };
     double const chosen = static_cast<double>(it.rows.size());
     within(chosen, residues, 0.15);
     double masks = 0, same = 0, other = 0;
@@ -89,7 +67,7 @@ BOOST_AUTO_TEST_CASE(rates_over_a_million_residues) {
 }
 
 BOOST_AUTO_TEST_CASE(labels_are_the_truth_and_all_else_is_unchanged) {
-    Batch const batch = random_batch(50, 300);
+    Batch const batch = random_batch(vocabulary, 50, 300);
     MaskedBatch const it = MaskedLanguageModel{}.apply(batch, vocabulary, 5);
     BOOST_TEST(it.rows.size() > 1000u);
     BOOST_REQUIRE_EQUAL(it.rows.size(), it.labels.size());
@@ -107,7 +85,7 @@ BOOST_AUTO_TEST_CASE(labels_are_the_truth_and_all_else_is_unchanged) {
 }
 
 BOOST_AUTO_TEST_CASE(a_sequence_is_masked_the_same_in_any_batch) {
-    Batch const batch = random_batch(60, 100, 1000, 3);
+    Batch const batch = random_batch(vocabulary, 60, 100, 1000, 3);
     MaskedBatch const whole = MaskedLanguageModel{}.apply(batch, vocabulary, 7);
     for (std::size_t const step : {1u, 2u, 7u}) { // every step-th sequence, backwards
         Batch other;
@@ -135,7 +113,7 @@ BOOST_AUTO_TEST_CASE(a_sequence_is_masked_the_same_in_any_batch) {
 }
 
 BOOST_AUTO_TEST_CASE(rates_at_their_limits) {
-    Batch const batch = random_batch(5, 50);
+    Batch const batch = random_batch(vocabulary, 5, 50);
     MaskedBatch const none = MaskedLanguageModel{.rate = 0}.apply(batch, vocabulary, 1);
     BOOST_TEST(none.rows.empty());
     BOOST_CHECK(none.tokens == batch.tokens);

@@ -20,7 +20,7 @@ namespace protlm::inline v0 {
 /// The pieces of a model's vocabulary and how the letters of a protein map to them.
 /// A piece that is one upper-case letter (after SentencePiece's U+2581, if it has that) is a residue; every other
 /// piece is special. U, Z, O and B become X, as in ProtTrans, also where the vocabulary has pieces for them; where it
-/// has no X, all five become the unknown token, which no objective hides or predicts.
+/// has no X, all five become the unknown token, which is special: never masked, and no random residue.
 ///
 /// How special tokens stand around proteins follows from the pieces, as each model's original has it:
 ///

@@ -5,6 +5,7 @@
 #include <protlm/core/philox.hpp>
 #include <protlm/data/batch.hpp>
 #include <protlm/data/vocabulary.hpp>
+#include <protlm/objective/model_concepts.hpp>
 
 #include <cstdint>
 #include <vector>
@@ -33,6 +34,7 @@ struct MaskedLanguageModel {
     double rate = 0.15;
     double mask = 0.8;
     double random = 0.1;
+    static constexpr char const *predicts = "masked residues";
 
     /// @throws Error when a probability is not in [0, 1], `mask + random` exceeds 1, or there is no mask token
     void validate(Vocabulary const &vocabulary) const {
@@ -66,6 +68,21 @@ struct MaskedLanguageModel {
             }
         }
         return result;
+    }
+
+    /// Loss of a model for the residues that `apply` chooses; a default Loss where it chooses none.
+    template <class Context, class Model>
+    auto loss(Context &context, Model const &model, Batch const &batch, Vocabulary const &vocabulary,
+              std::uint64_t seed) const {
+        static_assert(TokenEncoder<Model, Context>,
+                      "MaskedLanguageModel: the model must offer encode(context, packed) and "
+                      "token_loss(context, hidden, labels), and have no decoder");
+        MaskedBatch const masked = apply(batch, vocabulary, seed);
+        if (masked.rows.empty())
+            return Loss<typename Model::A, typename Model::execution_space>();
+        auto const packed =
+            detail::checked_packed(context, model, {masked.tokens, batch.token_types, batch.offsets, batch.samples});
+        return detail::rows_loss(context, model, model.encode(context, packed), masked.rows, masked.labels);
     }
 
   private:
