@@ -5,6 +5,7 @@
 #include <protlm/core/segments.hpp>
 #include <protlm/ops/attention_mask.hpp>
 #include <protlm/ops/attention_score.hpp>
+#include <protlm/ops/bucket_bias.hpp>
 #include <protlm/ops/detail/attention_device.hpp>
 #include <protlm/ops/detail/attention_host_backward.hpp>
 
@@ -38,20 +39,32 @@ void attention_forward(Context &context, AttentionRows<A> const &rows, Segments<
 template <class Context, class A, class Exec, class Score, class Mask>
 void attention_backward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
                         Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A const> out,
-                        Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients, A *bucket_sums) {
+                        Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients) {
+    auto const kernel = score.kernel();
+    using Kernel = typename Score::Kernel;
+    bool trained = false;
+    if constexpr (Kernel::parametric)
+        trained = score.trained();
     if constexpr (Context::on_host) {
-        attention_backward_host(context, rows, queries, keys, score, mask, out, g, lse, gradients, bucket_sums);
+        Buffer<A, Exec> partials;
+        if constexpr (Kernel::parametric)
+            if (trained)
+                partials = context.template buffer<A>(
+                    kernel.partial_size(queries.total(), keys.total(), queries.count(), rows.heads));
+        attention_backward_host(context, rows, queries, keys, kernel, mask, out, g, lse, gradients, partials.data());
+        if constexpr (Kernel::parametric)
+            if (trained)
+                score.accumulate_partials(context, rows, queries, keys, partials.data());
     } else {
         auto const delta = context.template buffer<A>(out.rows * rows.heads);
         launch_delta(context.exec(), rows.heads, rows.width, out, g, delta.data());
-        PairGradient<A, Score, Mask> const pairs{rows, g, lse, delta.data(), score, mask};
+        PairGradient<A, Kernel, Mask> const pairs{rows, g, lse, delta.data(), kernel, mask};
         with_head_width(rows.width, [&](auto width) {
             launch_attention_gradients<width()>(context.exec(), pairs, queries.count(), gradients);
         });
-        if constexpr (Score::parametric) {
-            auto const sums = context.template buffer<A>((rows.q.rows + rows.k.rows) * rows.heads);
-            launch_score_gradients(context.exec(), pairs, queries.count(), sums.data(), bucket_sums);
-        }
+        if constexpr (Kernel::parametric)
+            if (trained)
+                score.accumulate_pairs(context, pairs, queries, keys);
     }
 }
 
@@ -109,37 +122,33 @@ template <class Context, class A, class Score, class Mask, class Exec = typename
 Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec> k, Columns<A, Exec> v,
                           Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width,
                           Score score, Mask mask) {
-    static_assert(AttentionMask<Mask>, "attention: the mask must offer everything, (place, query, key), key_begin, "
-                                       "key_end, query_begin and query_end");
+    static_assert(AttentionMask<Mask>, "attention: the mask must offer kernel() and everything, and its kernel "
+                                       "everything, interval, (place, query, key), key_begin, key_end, query_begin "
+                                       "and query_end");
     static_assert(AttentionScore<Score, A>, "attention: the score must offer kernel() and parameters(), and its kernel "
-                                            "scale, (place, query, key), workspace, prepare and add_tile");
+                                            "scale, query_bias, (place, query, key, q), add_query_gradient, "
+                                            "workspace, prepare and start; with a backward of its own also "
+                                            "partial_size, prepare_backward, add_gradient_tile and finish");
     check_extent("attention", "keys", "sequences", keys.count(), queries.count());
     detail::check_attention(q, "q", queries, heads * head_width);
     detail::check_attention(k, "k", keys, heads * head_width);
     detail::check_attention(v, "v", keys, heads * head_width);
+    score.validate(queries, keys, heads, head_width);
     index_t const width = heads * head_width;
     auto const out = context.template tensor<A>(queries.total(), width);
     auto const lse = context.template buffer<A>(queries.total() * heads);
     detail::AttentionRows<A> const rows{q.value(width),     k.value(width), v.value(width), queries.device.data(),
                                         keys.device.data(), heads,          head_width};
-    detail::attention_forward(context, rows, queries, keys, score.kernel(), mask, out.value(), lse.data());
+    detail::attention_forward(context, rows, queries, keys, score.kernel(), mask.kernel(), out.value(), lse.data());
     if constexpr (Context::training)
         context.tape().record(
             [&context, q, k, v, queries, keys, score, mask, out, lse, rows, width] {
                 if (!out.has_gradient())
                     return; // no loss depends on it
                 auto const gradients = detail::attention_gradients(context, q, k, v, width);
-                Buffer<A, Exec> sums;
-                if constexpr (Score::Kernel::parametric) {
-                    sums = context.template buffer<A>(queries.count() * rows.heads * score.kernel().buckets());
-                    Kokkos::deep_copy(context.exec(), sums.view(), A(0));
-                }
-                detail::attention_backward(context, rows, queries, keys, score.kernel(), mask,
+                detail::attention_backward(context, rows, queries, keys, score, mask.kernel(),
                                            Rows<A const>(out.value()), Rows<A const>(out.gradient()), lse.data(),
-                                           gradients, sums.data());
-                if constexpr (Score::Kernel::parametric)
-                    if (score.trained())
-                        score.accumulate(context.exec(), sums.data(), queries.count());
+                                           gradients);
             },
             score.parameters());
     return out;

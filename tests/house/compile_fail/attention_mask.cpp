@@ -1,4 +1,4 @@
-// expect: attention: the mask must offer everything, (place, query, key), key_begin, key_end, query_begin and query_end
+// expect: attention: the mask must offer kernel() and everything
 
 #include <protlm/ops/attention.hpp>
 
@@ -6,7 +6,9 @@ using namespace protlm;
 using Exec = Kokkos::DefaultHostExecutionSpace;
 
 struct HalfAMask { // says what it hides, but not where nothing is seen
-    static constexpr bool everything = false;
+    using Kernel = HalfAMask;
+    static constexpr bool everything = false, interval = false;
+    HalfAMask kernel() const { return {}; }
     bool operator()(AttentionPlace const &, index_t, index_t) const { return true; }
 };
 

@@ -23,10 +23,11 @@ KOKKOS_INLINE_FUNCTION index_t sequence_of(std::int64_t const *offsets, index_t 
     return low;
 }
 
-template <int W, class A>
-KOKKOS_INLINE_FUNCTION void load_head(A const *from, index_t width, A (&to)[W]) {
+/// A query as it is multiplied with keys: with the score's bias, if it has one.
+template <int W, class A, class S>
+KOKKOS_INLINE_FUNCTION void load_query(A const *from, S const *bias, index_t width, A (&to)[W]) {
     for (int d = 0; d < W; ++d)
-        to[d] = d < width ? from[d] : A(0);
+        to[d] = d < width ? from[d] + (bias ? static_cast<A>(bias[d]) : A(0)) : A(0);
 }
 template <int W, class A>
 KOKKOS_INLINE_FUNCTION A dot_head(A const (&a)[W], A const *b, index_t width) {
@@ -49,13 +50,14 @@ KOKKOS_FUNCTION void attention_query(AttentionRows<A> const &rows, AttentionPlac
                                      Score const &score, Mask const &mask, Rows<A> const &out, A *lse) {
     index_t const first = place.head * rows.width, t = place.query_row + query;
     A q[W], sum[W] = {};
-    load_head(rows.q.row(t) + first, rows.width, q);
+    A const *const own = rows.q.row(t) + first;
+    load_query(own, score.query_bias(place), rows.width, q);
     A top = hidden_score<A> * 2, total = 0;
     for (index_t key = mask.key_begin(place, query); key < mask.key_end(place, query); ++key) {
         if (!mask(place, query, key))
             continue;
-        A const s =
-            score.scale() * dot_head(q, rows.k.row(place.key_row + key) + first, rows.width) + score(place, query, key);
+        A const s = score.scale() * dot_head(q, rows.k.row(place.key_row + key) + first, rows.width) +
+                    score(place, query, key, own);
         A const shrink = s > top ? ::exp(top - s) : A(1);
         top = s > top ? s : top;
         A const p = ::exp(s - top);
@@ -87,13 +89,14 @@ struct PairGradient {
         index_t const first = place.head * rows.width, t = place.query_row + query;
         A const *q = rows.q.row(t) + first, *k = rows.k.row(place.key_row + key) + first;
         A const *dout = g.row(t) + first, *v = rows.v.row(place.key_row + key) + first;
+        auto const *bias = score.query_bias(place);
         A dot = 0, dv = 0;
         for (index_t d = 0; d < rows.width; ++d) {
-            dot += q[d] * k[d];
+            dot += (q[d] + (bias ? static_cast<A>(bias[d]) : A(0))) * k[d];
             dv += dout[d] * v[d];
         }
         index_t const at = t * place.heads + place.head;
-        A const p = ::exp(score.scale() * dot + score(place, query, key) - lse[at]);
+        A const p = ::exp(score.scale() * dot + score(place, query, key, q) - lse[at]);
         return {p, p * (dv - delta[at])};
     }
 };
@@ -110,6 +113,7 @@ KOKKOS_FUNCTION void query_gradient(Pairs const &pairs, AttentionPlace const &pl
         for (int d = 0; d < W; ++d)
             if (d < width)
                 sum[d] += ds * k[d];
+        pairs.score.add_query_gradient(place, query, key, ds, sum);
     }
     store_head(sum, width, pairs.score.scale(), gradients.q.row(place.query_row + query) + first, gradients.add_q);
 }
@@ -122,7 +126,8 @@ KOKKOS_FUNCTION void key_gradient(Pairs const &pairs, AttentionPlace const &plac
     A dk[W] = {}, dv[W] = {};
     for (index_t query = pairs.mask.query_begin(place, key); query < pairs.mask.query_end(place, key); ++query) {
         auto const pair = pairs(place, query, key);
-        A const *q = pairs.rows.q.row(place.query_row + query) + first;
+        A q[W];
+        load_query(pairs.rows.q.row(place.query_row + query) + first, pairs.score.query_bias(place), width, q);
         A const *dout = pairs.g.row(place.query_row + query) + first;
         for (int d = 0; d < W; ++d)
             if (d < width) {
@@ -186,34 +191,6 @@ void launch_attention_gradients(Exec const &exec, Pairs pairs, index_t sequences
             index_t const t = item % keys;
             auto const place = pairs.rows.place(sequence_of(pairs.rows.k_offsets, sequences, t), item / keys);
             key_gradient<W>(pairs, place, t - place.key_row, gradients);
-        });
-}
-
-/// Sums of the score gradients of each key - query, one after the other for all sequences and heads, then of buckets.
-template <class Exec, class A, class Pairs>
-void launch_score_gradients(Exec const &exec, Pairs pairs, index_t sequences, A *diagonal_sums, A *bucket_sums) {
-    index_t const heads = pairs.rows.heads, longest = pairs.rows.q.rows + pairs.rows.k.rows;
-    Kokkos::parallel_for(
-        "protlm::score_gradient", range(exec, 0, longest * heads), KOKKOS_LAMBDA(index_t item) {
-            index_t const head = item % heads, row = item / heads;
-            index_t b = 0; // rows of diagonals: sequence b has those from q_offsets[b] + k_offsets[b]
-            while (b + 1 < sequences && pairs.rows.q_offsets[b + 1] + pairs.rows.k_offsets[b + 1] <= row)
-                ++b;
-            auto const place = pairs.rows.place(b, head);
-            index_t const diagonal = row - place.query_row - place.key_row - (place.queries - 1);
-            A sum = 0;
-            index_t const begin = diagonal < 0 ? -diagonal : 0;
-            for (index_t q = begin; q < place.queries && q + diagonal < place.keys; ++q)
-                sum += pairs(place, q, q + diagonal).gradient;
-            diagonal_sums[head * longest + row] = sum;
-        });
-    Kokkos::parallel_for(
-        "protlm::score_buckets", range(exec, 0, sequences * heads), KOKKOS_LAMBDA(index_t item) {
-            auto const place = pairs.rows.place(item / heads, item % heads);
-            if (place.queries > 0 && place.keys > 0)
-                pairs.score.add_to_buckets(place,
-                                           diagonal_sums + place.head * longest + place.query_row + place.key_row,
-                                           bucket_sums + item * pairs.score.buckets());
         });
 }
 

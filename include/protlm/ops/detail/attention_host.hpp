@@ -3,6 +3,7 @@
 // Attention on hosts: one task a (sequence, head, chunk of queries), online softmax over tiles of keys (Milakov and
 // Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135), products by the micro kernel.
 
+#include <protlm/ops/attention_score.hpp>
 #include <protlm/ops/detail/attention_shape.hpp>
 #include <protlm/ops/detail/host_product.hpp>
 
@@ -10,17 +11,20 @@
 
 namespace protlm::inline v0::detail {
 
-/// Queries of one task, queries and keys of one tile. Constants: a row's bits must not depend on the batch.
-inline constexpr index_t query_chunk = 384, query_tile = 48, key_tile = 128;
-
-/// Rows [row, row + n) and the columns of one head, times `factor`, to scratch (n, padded width).
-template <class A>
-inline void copy_head(Rows<A const> source, index_t row, index_t n, index_t first, index_t width, A factor, A *to) {
+/// Rows [row, row + n) and the columns of one head, plus `bias` if there is one, times `factor`, to scratch (n, padded
+/// width).
+template <class A, class S = A>
+inline void copy_head(Rows<A const> source, index_t row, index_t n, index_t first, index_t width, A factor, A *to,
+                      S const *bias = nullptr) {
     index_t const stride = padded<A>(width);
     for (index_t i = 0; i < n; ++i) {
         A const *from = source.row(row + i) + first;
-        for (index_t j = 0; j < width; ++j)
-            to[i * stride + j] = from[j] * factor;
+        if (bias)
+            for (index_t j = 0; j < width; ++j)
+                to[i * stride + j] = (from[j] + static_cast<A>(bias[j])) * factor;
+        else
+            for (index_t j = 0; j < width; ++j)
+                to[i * stride + j] = from[j] * factor;
         for (index_t j = width; j < stride; ++j)
             to[i * stride + j] = A(0);
     }
@@ -36,17 +40,47 @@ inline void transpose_head(Rows<A const> source, index_t row, index_t n, index_t
             std::fill(to + d * key_tile + n, to + d * key_tile + cols, A(0));
 }
 
-/// Hides what the mask hides and the columns past `keys` as far as registers go; tile (rows, key_tile).
+/// Whether no pair of the tile is hidden.
+template <class Mask>
+inline bool all_visible(Mask const &mask, AttentionTile const &tile) {
+    if constexpr (Mask::everything)
+        return true;
+    else if constexpr (Mask::interval)
+        return mask.key_begin(tile.place, tile.q0 + tile.rows - 1) <= tile.k0 &&
+               mask.key_end(tile.place, tile.q0) >= tile.k0 + tile.keys;
+    else
+        return false;
+}
+
+/// Hides in one row of scores what the mask hides.
 template <class A, class Mask>
-inline void mask_tile(Mask const &mask, AttentionPlace const &place, index_t q0, index_t rows, index_t k0, index_t keys,
-                      A *tile) {
-    for (index_t i = 0; i < rows; ++i) {
-        if constexpr (!Mask::everything)
-            for (index_t j = 0; j < keys; ++j)
-                if (!mask(place, q0 + i, k0 + j))
-                    tile[i * key_tile + j] = hidden_score<A>;
-        for (index_t j = keys; j < padded<A>(keys); ++j)
-            tile[i * key_tile + j] = hidden_score<A>;
+inline void mask_row(Mask const &mask, AttentionTile const &tile, index_t query, A *row) {
+    if constexpr (Mask::interval) {
+        index_t const begin = within(mask.key_begin(tile.place, query) - tile.k0, tile.keys);
+        index_t const end = std::max(begin, within(mask.key_end(tile.place, query) - tile.k0, tile.keys));
+        std::fill(row, row + begin, hidden_score<A>);
+        std::fill(row + end, row + tile.keys, hidden_score<A>);
+    } else if constexpr (requires { mask.hide_row(tile.place, query, query, query, hidden_score<A>, row); }) {
+        mask.hide_row(tile.place, query, tile.k0, tile.keys, hidden_score<A>, row);
+    } else {
+        for (index_t j = 0; j < tile.keys; ++j)
+            if (!mask(tile.place, query, tile.k0 + j))
+                row[j] = hidden_score<A>;
+    }
+}
+
+/// Hides what the mask hides and the columns past the keys as far as registers go.
+template <class A, class Mask>
+inline void mask_tile(Mask const &mask, AttentionTile const &tile, A *scores) {
+    index_t const cols = padded<A>(tile.keys);
+    bool const visible = all_visible(mask, tile);
+    if (visible && cols == tile.keys)
+        return;
+    for (index_t i = 0; i < tile.rows; ++i) {
+        A *const row = scores + i * tile_stride;
+        if (!visible)
+            mask_row(mask, tile, tile.q0 + i, row);
+        std::fill(row + tile.keys, row + cols, hidden_score<A>);
     }
 }
 
@@ -60,14 +94,14 @@ struct ForwardScratch {
         k_transposed = q + query_chunk * p;
         v = k_transposed + key_tile * p;
         tile = v + key_tile * p;
-        out = tile + query_tile * key_tile;
+        out = tile + query_tile * tile_stride;
         max = out + query_chunk * p;
         sum = max + query_chunk;
         score = sum + query_chunk;
     }
     static index_t size(index_t width, index_t score) {
         index_t const p = padded<A>(width);
-        return 2 * (query_chunk + key_tile) * p + query_tile * key_tile + 2 * query_chunk + (score + 63) / 64 * 64;
+        return 2 * (query_chunk + key_tile) * p + query_tile * tile_stride + 2 * query_chunk + (score + 63) / 64 * 64;
     }
 };
 
@@ -104,35 +138,41 @@ inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_fa
     sum_so_far += sum_lanes<A>(sum);
 }
 
+/// The part of a task that one tile makes; `row` is the tile's first row in the scratch.
+template <class A, class Score, class Mask>
+void attention_tile(ForwardScratch<A> const &scratch, AttentionTile const &tile, index_t width, Score const &score,
+                    Mask const &mask) {
+    index_t const p = padded<A>(width), cols = padded<A>(tile.keys), row = tile.q0 - tile.first;
+    tile_product(LeftRows<A>{scratch.q + row * p, p}, scratch.k_transposed, key_tile, score.start(tile, scratch.score),
+                 scratch.tile, tile_stride, tile.rows, cols, width);
+    mask_tile(mask, tile, scratch.tile);
+    for (index_t i = 0; i < tile.rows; ++i)
+        online_softmax_row<!Mask::everything>(scratch.tile + i * tile_stride, cols, scratch.max[row + i],
+                                              scratch.sum[row + i], scratch.out + (row + i) * p, p);
+    tile_product(LeftRows<A>{scratch.tile, tile_stride}, scratch.v, p, scratch.out + row * p, p, tile.rows, p,
+                 tile.keys, true);
+}
+
 /// One task: queries [q0, q0 + n) of one head of one sequence. Writes out (Tq, H D) and lse (Tq, H).
 template <class A, class Score, class Mask>
 void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, index_t q0, index_t n,
                     Score const &score, Mask const &mask, A *memory, Rows<A> out, A *lse) {
     ForwardScratch<A> const scratch(memory, rows.width);
     index_t const width = rows.width, p = padded<A>(width), first = place.head * width;
-    copy_head(rows.q, place.query_row + q0, n, first, width, score.scale(), scratch.q);
-    score.prepare(place, scratch.score);
+    copy_head(rows.q, place.query_row + q0, n, first, width, score.scale(), scratch.q, score.query_bias(place));
+    score.prepare(place, rows.q, q0, n, scratch.score);
     std::fill(scratch.out, scratch.out + n * p, A(0));
     std::fill(scratch.sum, scratch.sum + n, A(0));
     std::fill(scratch.max, scratch.max + n, hidden_score<A> * 2);
     index_t const end = mask.key_end(place, q0 + n - 1);
     for (index_t k0 = mask.key_begin(place, q0) / key_tile * key_tile; k0 < end; k0 += key_tile) {
-        index_t const keys = std::min(key_tile, place.keys - k0), cols = padded<A>(keys);
+        index_t const keys = std::min(key_tile, place.keys - k0);
         transpose_head(rows.k, place.key_row + k0, keys, first, width, scratch.k_transposed);
         copy_head(rows.v, place.key_row + k0, keys, first, width, A(1), scratch.v);
         for (index_t i0 = 0; i0 < n; i0 += query_tile) {
             index_t const r = std::min(query_tile, n - i0);
-            if (mask.key_end(place, q0 + i0 + r - 1) <= k0)
-                continue;
-            tile_product(LeftRows<A>{scratch.q + i0 * p, p}, scratch.k_transposed, key_tile, scratch.tile, key_tile, r,
-                         cols, width, false);
-            score.add_tile(place, scratch.score, q0 + i0, r, k0, keys, scratch.tile, key_tile);
-            if (!Mask::everything || keys < cols)
-                mask_tile(mask, place, q0 + i0, r, k0, keys, scratch.tile);
-            for (index_t i = 0; i < r; ++i)
-                online_softmax_row<!Mask::everything>(scratch.tile + i * key_tile, cols, scratch.max[i0 + i],
-                                                      scratch.sum[i0 + i], scratch.out + (i0 + i) * p, p);
-            tile_product(LeftRows<A>{scratch.tile, key_tile}, scratch.v, p, scratch.out + i0 * p, p, r, p, keys, true);
+            if (mask.key_begin(place, q0 + i0) < k0 + keys && mask.key_end(place, q0 + i0 + r - 1) > k0)
+                attention_tile(scratch, {place, q0, n, q0 + i0, r, k0, keys}, width, score, mask);
         }
     }
     for (index_t i = 0; i < n; ++i) {
@@ -166,7 +206,8 @@ template <class Context, class Exec, class A, class Score, class Mask>
 void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
                             Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
     auto const chunks = query_chunks(queries, query_chunk);
-    index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, rows.heads});
+    index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, rows.heads},
+                                               std::min(query_chunk, queries.longest), false);
     index_t const size = ForwardScratch<A>::size(rows.width, score_size);
     WorkspaceToken<Exec> const token(context.exec());
     auto const memory = context.template buffer<A>(size * token.size());

@@ -28,4 +28,10 @@ struct AttentionRows {
 template <class A>
 inline constexpr A hidden_score = A(-1e30);
 
+/// Queries of one task on hosts, queries and keys of one tile. Constants: a row's bits must not depend on the batch.
+inline constexpr index_t query_chunk = 384, query_tile = 48, key_tile = 128;
+/// Elements from one row of a tile to the next. What lies between the rows of a tile of gradients is zero, so that a
+/// row may be read from up to tile_gap elements before its first and behind its last.
+inline constexpr index_t tile_gap = 32, tile_stride = key_tile + tile_gap;
+
 } // namespace protlm::inline v0::detail

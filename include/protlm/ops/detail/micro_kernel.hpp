@@ -41,15 +41,24 @@ struct LeftColumns {
     LeftColumns from_row(index_t i) const { return {data + i, stride}; }
 };
 
-/// C (R, NV registers) = [C +] A (R, k) B (k, NV registers).
+/// What sums begin with: row i at data + i * stride, or zero without data. Rows may overlap: a stride of -1 gives every
+/// row the values of the one before, shifted by one.
+template <class S>
+struct SumsFrom {
+    S const *data = nullptr;
+    index_t stride = 0;
+    SumsFrom at(index_t i, index_t j) const { return {data ? data + i * stride + j : nullptr, stride}; }
+};
+
+/// C (R, NV registers) = `from` + A (R, k) B (k, NV registers).
 /// @param b row p at b + p * b_row; @param c row i at c + i * c_row
 template <int R, int NV, class Left, class S>
-[[gnu::always_inline]] inline void micro_kernel(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t k,
-                                                bool add) {
+[[gnu::always_inline]] inline void micro_kernel(Left a, S const *b, index_t b_row, SumsFrom<S> from, S *c,
+                                                index_t c_row, index_t k) {
     Vec<S> sum[R][NV];
     for (int i = 0; i < R; ++i)
         for (int v = 0; v < NV; ++v)
-            sum[i][v] = add ? load(c + i * c_row + v * lanes<S>) : Vec<S>{};
+            sum[i][v] = from.data ? load(from.data + i * from.stride + v * lanes<S>) : Vec<S>{};
     for (index_t p = 0; p < k; ++p) {
         Vec<S> column[NV];
         for (int v = 0; v < NV; ++v)
@@ -65,20 +74,26 @@ template <int R, int NV, class Left, class S>
             store(c + i * c_row + v * lanes<S>, sum[i][v]);
 }
 
-/// The same for any number of rows: full blocks, then four, then single rows.
+/// The same for any number of rows: full blocks, then half of one, then pairs and single rows.
 template <int NV, class Left, class S>
-inline void micro_rows(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t rows, index_t k, bool add) {
+inline void micro_rows(Left a, S const *b, index_t b_row, SumsFrom<S> from, S *c, index_t c_row, index_t rows,
+                       index_t k) {
     index_t i = 0;
     for (; i + panel_rows <= rows; i += panel_rows)
-        micro_kernel<panel_rows, NV>(a.from_row(i), b, b_row, c + i * c_row, c_row, k, add);
+        micro_kernel<panel_rows, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
     if (i + panel_rows / 2 <= rows) {
-        micro_kernel<panel_rows / 2, NV>(a.from_row(i), b, b_row, c + i * c_row, c_row, k, add);
+        micro_kernel<panel_rows / 2, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
         i += panel_rows / 2;
     }
     for (; i + 2 <= rows; i += 2)
-        micro_kernel<2, NV>(a.from_row(i), b, b_row, c + i * c_row, c_row, k, add);
+        micro_kernel<2, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
     for (; i < rows; ++i)
-        micro_kernel<1, NV>(a.from_row(i), b, b_row, c + i * c_row, c_row, k, add);
+        micro_kernel<1, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
+}
+/// Sums begin with zero, or with what c holds.
+template <int NV, class Left, class S>
+inline void micro_rows(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t rows, index_t k, bool add) {
+    micro_rows<NV>(a, b, b_row, add ? SumsFrom<S>{c, c_row} : SumsFrom<S>{}, c, c_row, rows, k);
 }
 
 /// Columns of a tile, padded to whole registers.
@@ -87,15 +102,22 @@ inline constexpr index_t padded(index_t cols) {
     return (cols + lanes<S> - 1) / lanes<S> * lanes<S>;
 }
 
-/// c (rows, cols) = [c +] a (rows, k) b (k, cols) for tiles in scratch; `cols` is a multiple of the registers' lanes.
+/// c (rows, cols) = `from` + a (rows, k) b (k, cols) for tiles in scratch; `cols` is a multiple of the registers'
+/// lanes.
+template <class Left, class S>
+inline void tile_product(Left a, S const *b, index_t b_row, SumsFrom<S> from, S *c, index_t c_row, index_t rows,
+                         index_t cols, index_t k) {
+    index_t j = 0;
+    for (; j + panel_cols<S> <= cols; j += panel_cols<S>)
+        micro_rows<panel_vectors>(a, b + j, b_row, from.at(0, j), c + j, c_row, rows, k);
+    for (; j < cols; j += lanes<S>)
+        micro_rows<1>(a, b + j, b_row, from.at(0, j), c + j, c_row, rows, k);
+}
+/// Sums begin with zero, or with what c holds.
 template <class Left, class S>
 inline void tile_product(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t rows, index_t cols, index_t k,
                          bool add) {
-    index_t j = 0;
-    for (; j + panel_cols<S> <= cols; j += panel_cols<S>)
-        micro_rows<panel_vectors>(a, b + j, b_row, c + j, c_row, rows, k, add);
-    for (; j < cols; j += lanes<S>)
-        micro_rows<1>(a, b + j, b_row, c + j, c_row, rows, k, add);
+    tile_product(a, b, b_row, add ? SumsFrom<S>{c, c_row} : SumsFrom<S>{}, c, c_row, rows, cols, k);
 }
 
 } // namespace protlm::inline v0::detail
