@@ -143,8 +143,7 @@ void train(benchmark::State &state, std::string const &name, Settings const &set
     index_t number = 0, tokens = 0;
     auto const loss = [&](auto &c, LabelledBatch const &batch) {
         auto const packed = make_packed(c, {batch.tokens, {}, batch.offsets});
-        return model.masked_loss(c, packed, c.template upload<index_t>(batch.rows),
-                                 c.template upload<std::int32_t>(batch.labels));
+        return model.token_loss(c, gather_rows(c, model.encode(c, packed), c.template upload<index_t>(batch.rows)), c.template upload<std::int32_t>(batch.labels));
     };
     auto const run = [&](LabelledBatch const &batch) {
         step(context, std::span(&batch, 1), loss, optimizer, exchange, ++number, 1e-4, [] { return RankNews{}; });

@@ -59,8 +59,9 @@ std::vector<double> to_vector(View const &view) {
 template <class Model, class Context>
 auto example_loss(Model const &model, Context &context, Example const &example) {
     auto const packed = make_packed(context, example.view());
-    return model.masked_loss(context, packed, context.template upload<index_t>(example.rows),
-                             context.template upload<std::int32_t>(example.labels));
+    return model.token_loss(
+        context, gather_rows(context, model.encode(context, packed), context.template upload<index_t>(example.rows)),
+        context.template upload<std::int32_t>(example.labels));
 }
 
 } // namespace protlm::test

@@ -198,14 +198,6 @@ class Bert {
         return cross_entropy(context, logits(context, hidden), labels);
     }
 
-    /// Loss of the masked language model, with logits for labelled rows only.
-    /// @param rows (R) rows of the batch that have a label, each once @param labels (R)
-    template <class Context>
-    Loss<A, Exec> masked_loss(Context &context, PackedTokens<Exec> const &batch, Buffer<index_t, Exec> const &rows,
-                              Buffer<std::int32_t, Exec> const &labels) const {
-        return token_loss(context, gather_rows(context, encode(context, batch), rows), labels);
-    }
-
     /// tanh(dense(first token)) of each sequence, (B, C). @throws Error when the model has no pooler
     template <class Context>
     Activations pooled(Context &context, PackedTokens<Exec> const &batch, Activations const &hidden) const {
