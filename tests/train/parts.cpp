@@ -20,8 +20,10 @@ BOOST_AUTO_TEST_CASE(log_lines_are_flushed_and_later_steps_removed) {
             LogEntry entry;
             entry.step = step;
             entry.loss = 0.5 * double(step);
-            if (step == 2)
+            if (step == 2) {
                 entry.held_out_loss = std::log(7.0);
+                entry.held_out_perplexity = 7.0;
+            }
             log.write(entry);
             BOOST_TEST(read_log(folder.path()).size() == std::size_t(step)); // already in the file
         }

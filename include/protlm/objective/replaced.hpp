@@ -51,7 +51,7 @@ concept DetectingPair = requires(Model const &model, Context &context,
 ///     drawn      [CLS] M K T A      Y I A K Q R Q I L      F V K S H F S R      G      [SEP]
 ///     replaced         0 0 0 0      0 0 0 0 0 0 0 0 1      0 0 0 0 0 0 0 0      1
 struct ReplacedTokenDetection {
-    static constexpr char const *predicts = "residues told replaced or original";
+    static constexpr char const *predicts = "residues rightly told replaced or original";
 
     double rate = 0.15;
     double weight = 50; ///< of the discriminator's mean loss; the generator's has 1

@@ -28,4 +28,20 @@ void key_dropout(Context &context, Batch const &batch, std::uint64_t seed) {
     }
 }
 
+/// A run's loss for its steps: `loss(context, batch, seed)` with dropout keyed, and `loss.counts(batch, seed)` where
+/// it has that, see CountingLoss.
+template <class LossFunction>
+struct KeyedLoss {
+    LossFunction &loss;
+    std::uint64_t seed;
+
+    template <class Context>
+    auto operator()(Context &context, Batch const &batch) const {
+        key_dropout(context, batch, seed);
+        return loss(context, batch, seed);
+    }
+    auto counts(Batch const &batch) const requires requires { loss.counts(batch, seed); }
+    { return loss.counts(batch, seed); }
+};
+
 } // namespace protlm::inline v0

@@ -5,7 +5,7 @@
 #include <protlm/train/gradient_step.hpp>
 #include <protlm/train/training_data.hpp>
 
-#include <array>
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -13,10 +13,12 @@ namespace protlm::inline v0 {
 
 /// Loss and accuracy of held-out proteins, over all ranks.
 struct Evaluation {
-    double loss = 0;     ///< mean of -log p over labelled tokens
-    double accuracy = 0; ///< share of labelled tokens that were predicted
+    double loss = 0;                ///< mean of -log p over labelled tokens; of a PairedLoss see LossSums::mean
+    double accuracy = 0;            ///< share of labelled tokens that were predicted
+    double token_loss = 0;          ///< mean of -log p of tokens: `loss`, or a PairedLoss's auxiliary one
+    std::optional<double> majority; ///< of a PairedLoss: accuracy of one who always gives the commoner answer
     index_t labelled = 0;
-    double perplexity() const { return std::exp(loss); }
+    double perplexity() const { return std::exp(token_loss); }
 };
 
 /// The held-out proteins of a run in fixed micro-batches: the same proteins, crops and masks at every evaluation and on
@@ -46,19 +48,26 @@ class HeldOut {
     template <class Context, class LossFunction, Exchange X>
     Evaluation operator()(Context &context, LossFunction &&loss, X &exchange) const {
         static_assert(!Context::training, "HeldOut: needs an Inference context");
-        std::array<double, 3> sums{};
+        LossSums sums;
         for (std::size_t i = static_cast<std::size_t>(exchange.rank()); i < plans_.size();
              i += static_cast<std::size_t>(exchange.size())) {
             auto const value = loss(context, packer_->build(plans_[i]));
             if (value.labelled == 0)
                 continue;
-            sums[0] += to_host(context.exec(), value.sum);
-            sums[1] += static_cast<double>(value.correct);
-            sums[2] += static_cast<double>(value.labelled);
+            sums.add(context.exec(), value);
         }
-        exchange.sum(sums);
-        double const labelled = std::max(sums[2], 1.0);
-        return {sums[0] / labelled, sums[1] / labelled, static_cast<index_t>(sums[2])};
+        exchange.sum(sums.values);
+        Evaluation result{.loss = sums.mean(),
+                          .accuracy = sums.ratio(LossSums::correct, LossSums::labelled),
+                          .token_loss = sums.mean(),
+                          .majority = {},
+                          .labelled = static_cast<index_t>(sums.values[LossSums::labelled])};
+        if (sums.values[LossSums::auxiliary_labelled] > 0) {
+            double const common = sums.ratio(LossSums::majority, LossSums::labelled);
+            result.majority = std::max(common, 1 - common);
+            result.token_loss = sums.ratio(LossSums::auxiliary, LossSums::auxiliary_labelled);
+        }
+        return result;
     }
 
   private:

@@ -3,21 +3,14 @@
 #include <protlm/core/context.hpp>
 #include <protlm/train/clipping.hpp>
 #include <protlm/train/exchange.hpp>
+#include <protlm/train/loss_sums.hpp>
 #include <protlm/train/optimizer.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <concepts>
 
 namespace protlm::inline v0 {
-
-/// What a loss function returns for one micro-batch.
-template <class L>
-concept LossValue = requires(L loss) {
-    { loss.sum.rows() } -> std::convertible_to<index_t>; // Tensor (1, 1): sum of -log p over labelled tokens
-    { loss.labelled } -> std::convertible_to<index_t>;   // number of labelled tokens
-    { loss.correct } -> std::convertible_to<index_t>;    // of them, those whose best token is the label
-};
 
 /// What ranks tell each other at every step, beside gradients.
 struct RankNews {
@@ -27,7 +20,7 @@ struct RankNews {
 
 /// What one step did, over all ranks.
 struct StepResult {
-    double loss = 0;          ///< mean over labelled tokens
+    double loss = 0;          ///< mean over labelled tokens; of a PairedLoss, see LossSums::mean
     double accuracy = 0;      ///< share of labelled tokens that were predicted
     double gradient_norm = 0; ///< of the mean loss, before clipping
     index_t labelled = 0;
@@ -35,19 +28,9 @@ struct StepResult {
     RankNews news;
 };
 
-/// The number in a (1, 1) tensor. The host waits for it.
-template <class T, class Exec>
-double to_host(Exec const &exec, Tensor<T, Exec> const &scalar) {
-    T value{};
-    Kokkos::View<T **, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> host(&value, 1,
-                                                                                                             1);
-    Kokkos::deep_copy(exec, host, scalar.view());
-    exec.fence();
-    return static_cast<double>(value);
-}
-
 /// One optimizer step from any number of micro-batches on any number of ranks: the gradient of the loss averaged over
-/// all labelled tokens of all ranks, whatever their distribution over ranks and micro-batches.
+/// all labelled tokens of all ranks, whatever their distribution over ranks and micro-batches. A PairedLoss has two
+/// such averages; how many tokens each is over is summed up before the first backward.
 template <Scalar S, ExecutionSpace Exec>
 class GradientStep {
   public:
@@ -59,7 +42,7 @@ class GradientStep {
     }
 
     /// @param micro_batches  this rank's; each has `size()` tokens and may be empty
-    /// @param loss           `loss(context, micro_batch)`, see LossValue
+    /// @param loss           `loss(context, micro_batch)`, see LossValue; for a PairedLoss, see CountingLoss, too
     /// @param news           `news()` gives this rank's RankNews; called when its gradients are complete
     /// @throws Error naming `step` and a tensor when loss or gradient are not finite; the weights are unchanged then
     template <class Context, class MicroBatches, class LossFunction, Optimizer<S, Exec> O, Exchange X, class News>
@@ -67,9 +50,10 @@ class GradientStep {
                           X &exchange, index_t step, double learning_rate, News &&news) {
         static_assert(Context::training, "GradientStep: needs a Training context");
         parameters_->zero_gradients(context.exec());
-        StepResult mine = accumulate(context, micro_batches, loss, exchange);
+        auto const counts = count(micro_batches, loss, exchange);
+        Sums mine = accumulate(context, micro_batches, loss, exchange, counts);
         mine.news = news();
-        StepResult result = reduce(exchange, mine);
+        StepResult result = reduce(exchange, mine, counts);
         if (!std::isfinite(result.loss))
             blame(context.exec(), step, result.loss);
         if (result.labelled == 0) // nothing to learn from, the same on all ranks
@@ -89,31 +73,55 @@ class GradientStep {
     }
 
   private:
+    /// Labelled tokens of a PairedLoss's two parts over all ranks; not known for others.
+    using Counts = std::array<double, 2>;
+    struct Sums {
+        LossSums losses;
+        double tokens = 0;
+        RankNews news;
+    };
+
+    template <class MicroBatches, class LossFunction, class X>
+    static Counts count(MicroBatches const &micro_batches, LossFunction const &loss, X &exchange) {
+        Counts counts{};
+        if constexpr (CountingLoss<LossFunction, typename MicroBatches::value_type>) {
+            for (auto const &micro_batch : micro_batches) {
+                auto const some = loss.counts(micro_batch);
+                counts[0] += static_cast<double>(some[0]);
+                counts[1] += static_cast<double>(some[1]);
+            }
+            exchange.sum(counts);
+        }
+        return counts;
+    }
+
     template <class Context, class MicroBatches, class LossFunction, class X>
-    StepResult accumulate(Context &context, MicroBatches const &micro_batches, LossFunction &loss, X &exchange) {
-        StepResult mine; // sums until reduce() divides
+    Sums accumulate(Context &context, MicroBatches const &micro_batches, LossFunction &loss, X &exchange,
+                    Counts const &counts) {
+        Sums mine;
         std::size_t left = micro_batches.size();
         for (auto const &micro_batch : micro_batches) {
             bool const last = --left == 0;
             if (micro_batch.size() == 0)
                 continue;
-            mine.tokens += micro_batch.size();
+            mine.tokens += static_cast<double>(micro_batch.size());
             auto const value = loss(context, micro_batch);
             static_assert(LossValue<decltype(value)>, "GradientStep: loss must return sum, labelled and correct");
+            static_assert(!PairedLoss<decltype(value)> || CountingLoss<LossFunction, typename MicroBatches::value_type>,
+                          "GradientStep: a loss with two means must have counts(micro_batch)");
             if (value.labelled == 0) {
                 context.tape().clear();
                 continue;
             }
+            double const seed = seed_gradients(context, value, counts);
             if (last) { // gradients that this rank touches no more may go already
                 exchange.begin(context.tape().parameters());
-                context.backward(value.sum, 1.0, [&](ParameterId id) { exchange.ready(id); });
+                context.backward(value.sum, seed, [&](ParameterId id) { exchange.ready(id); });
                 started_ = true;
             } else {
-                context.backward(value.sum);
+                context.backward(value.sum, seed);
             }
-            mine.loss += to_host(context.exec(), value.sum);
-            mine.labelled += value.labelled;
-            mine.accuracy += static_cast<double>(value.correct);
+            mine.losses.add(context.exec(), value);
         }
         if (!std::exchange(started_, false))
             exchange.begin({}); // the last micro-batch had nothing to learn
@@ -121,22 +129,43 @@ class GradientStep {
         return mine;
     }
 
+    /// The gradient of the first sum, and that of the auxiliary one put into its tensor: so that dividing all by the
+    /// first count divides each by its own.
+    template <class Context, class L>
+    static double seed_gradients(Context &context, L const &value, Counts const &counts) {
+        if constexpr (PairedLoss<L>) {
+            if (value.auxiliary.labelled > 0) {
+                auto const &sum = value.auxiliary.sum;
+                sum.accumulate();
+                Kokkos::deep_copy(context.exec(), sum.gradient_view(),
+                                  static_cast<accumulate_t<S>>(counts[0] / std::max(counts[1], 1.0)));
+            }
+            return value.weight;
+        } else {
+            return 1.0;
+        }
+    }
+
     template <class X>
-    StepResult reduce(X &exchange, StepResult const &mine) {
-        std::array<double, 6> sums{mine.loss,
-                                   mine.accuracy,
-                                   static_cast<double>(mine.labelled),
-                                   static_cast<double>(mine.tokens),
-                                   mine.news.signal ? 1.0 : 0.0,
-                                   exchange.rank() == 0 ? mine.news.elapsed : 0.0};
+    StepResult reduce(X &exchange, Sums const &mine, Counts const &counts) {
+        constexpr std::size_t n = LossSums::fields;
+        std::array<double, n + 3> sums{};
+        std::copy(mine.losses.values.begin(), mine.losses.values.end(), sums.begin());
+        sums[n] = mine.tokens;
+        sums[n + 1] = mine.news.signal ? 1.0 : 0.0;
+        sums[n + 2] = exchange.rank() == 0 ? mine.news.elapsed : 0.0;
         exchange.sum(sums);
-        double const labelled = sums[2] > 0 ? sums[2] : 1.0;
-        return {.loss = sums[0] / labelled,
-                .accuracy = sums[1] / labelled,
+        LossSums all;
+        std::copy_n(sums.begin(), n, all.values.begin());
+        double const labelled = all.values[LossSums::labelled], auxiliary = all.values[LossSums::auxiliary_labelled];
+        check(counts == Counts{} || counts == Counts{labelled, auxiliary}, "GradientStep: the loss has ", labelled,
+              " and ", auxiliary, " labelled tokens, but said ", counts[0], " and ", counts[1], " beforehand");
+        return {.loss = all.mean(),
+                .accuracy = all.ratio(LossSums::correct, LossSums::labelled),
                 .gradient_norm = 0,
-                .labelled = static_cast<index_t>(sums[2]),
-                .tokens = static_cast<index_t>(sums[3]),
-                .news = {sums[4] > 0, sums[5]}};
+                .labelled = static_cast<index_t>(labelled),
+                .tokens = static_cast<index_t>(sums[n]),
+                .news = {sums[n + 1] > 0, sums[n + 2]}};
     }
 
     [[noreturn]] void blame(Exec const &exec, index_t step, double loss) {

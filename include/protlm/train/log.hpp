@@ -21,12 +21,14 @@ namespace protlm::inline v0 {
 /// One line of the log; what is not known is left out.
 struct LogEntry {
     index_t step = 0;
-    std::optional<double> loss, accuracy;                   ///< of the step's batch, over labelled tokens
-    std::optional<double> held_out_loss, held_out_accuracy; ///< perplexity is written beside the loss
-    std::optional<double> unigram_perplexity;               ///< of held-out residues, what the model must beat
-    std::optional<double> learning_rate, gradient_norm;     ///< norm before clipping
-    index_t tokens = 0;                                     ///< all tokens of the run so far, all ranks
-    double seconds = 0;                                     ///< of the run so far, resumed parts included
+    std::optional<double> loss, accuracy; ///< of the step's batch, over labelled tokens
+    std::optional<double> held_out_loss, held_out_accuracy;
+    std::optional<double> held_out_perplexity;          ///< of tokens: of a discriminator's generator
+    std::optional<double> held_out_majority;            ///< what a discriminator's accuracy must beat
+    std::optional<double> unigram_perplexity;           ///< of held-out residues, what the model must beat
+    std::optional<double> learning_rate, gradient_norm; ///< norm before clipping
+    index_t tokens = 0;                                 ///< all tokens of the run so far, all ranks
+    double seconds = 0;                                 ///< of the run so far, resumed parts included
 };
 
 /// Training curves as JSON lines: one object a line, flushed, so that a killed run leaves all it knew. Read it with any
@@ -55,9 +57,9 @@ class TrainingLog {
         put(line, "loss", entry.loss);
         put(line, "accuracy", entry.accuracy);
         put(line, "held_out_loss", entry.held_out_loss);
-        if (entry.held_out_loss)
-            put(line, "held_out_perplexity", std::exp(*entry.held_out_loss));
+        put(line, "held_out_perplexity", entry.held_out_perplexity);
         put(line, "held_out_accuracy", entry.held_out_accuracy);
+        put(line, "held_out_majority", entry.held_out_majority);
         put(line, "unigram_perplexity", entry.unigram_perplexity);
         put(line, "learning_rate", entry.learning_rate);
         put(line, "gradient_norm", entry.gradient_norm);

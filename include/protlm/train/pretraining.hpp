@@ -32,13 +32,34 @@ inline void report(TrainingOutcome const &done, std::string const &output, char 
         std::printf("stopped by a signal after step %lld; the same command goes on from %s\n", (long long)done.step,
                     done.checkpoint.c_str());
     if (done.held_out)
-        std::printf("held-out perplexity %.3f, of a unigram model %.3f; %.1f %% of %s predicted\n",
-                    done.held_out->perplexity(), done.unigram_perplexity, 100 * done.held_out->accuracy, predicts);
+        std::printf("held-out perplexity %.3f, of a unigram model %.3f; %.2f %% of %s%s\n", done.held_out->perplexity(),
+                    done.unigram_perplexity, 100 * done.held_out->accuracy, predicts,
+                    done.held_out->majority ? "" : " predicted");
+    if (done.held_out && done.held_out->majority)
+        std::printf("%.2f %% would be right for the commoner answer throughout\n", 100 * *done.held_out->majority);
     std::printf("%lld steps, %s in %s; %s of activations a rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
                 format_amount(double(done.tokens), "tokens").c_str(), format_duration(done.seconds).c_str(),
                 format_amount(double(done.peak_bytes), "B").c_str(), done.checkpoint.c_str(),
                 (std::filesystem::path(output) / "log.jsonl").c_str());
 }
+
+/// The loss of an objective for a model, as the trainer calls it.
+template <class Objective, class Model>
+struct ObjectiveLoss {
+    Objective const &objective;
+    Model const &model;
+    Vocabulary const &vocabulary;
+
+    template <class Context>
+    auto operator()(Context &context, Batch const &batch, std::uint64_t seed) const {
+        return objective.loss(context, model, batch, vocabulary, seed);
+    }
+    /// See CountingLoss.
+    auto counts(Batch const &batch, std::uint64_t seed) const requires requires {
+        objective.counts(batch, vocabulary, seed);
+    }
+    { return objective.counts(batch, vocabulary, seed); }
+};
 
 /// Trains `model` by `objective` as the options say: resumes, trains, writes checkpoints, reports. Collective.
 /// @param model    with the weights to begin with  @param session  a OneProcess or an MpiSession
@@ -52,9 +73,7 @@ TrainingOutcome pretrain(PretrainingOptions const &options, TrainingData const &
     Trainer trainer(options.training, data, options.output, model.parameters(), exchange, options.quiet);
     trainer.record("objective", options.objective_options);
     trainer.resume(options.resume);
-    auto const loss = [&](auto &context, Batch const &batch, std::uint64_t seed) {
-        return objective.loss(context, model, batch, data.vocabulary, seed);
-    };
+    ObjectiveLoss<Objective, Model> const loss{objective, model, data.vocabulary};
     auto const done =
         trainer.run(loss, [&](CheckpointWriter const &folder) { model.save((folder / "vocab.txt").parent_path()); });
     if (session.rank() == 0)

@@ -37,7 +37,8 @@ struct TrainingOutcome {
 ///     trainer.resume("auto");
 ///     trainer.run(loss, [&](CheckpointWriter &folder) { model.write(folder); });
 ///
-/// `loss(context, batch, mask_seed)` is called with Training and Inference contexts and returns a LossValue.
+/// `loss(context, batch, mask_seed)` is called with Training and Inference contexts and returns a LossValue; where that
+/// is a PairedLoss, `loss.counts(batch, mask_seed)` is called, too.
 template <Scalar S, ExecutionSpace Exec, Exchange X>
 class Trainer {
   public:
@@ -188,10 +189,7 @@ class Trainer {
         for (auto const &part : micro_batches(share(plan, exchange_->rank(), exchange_->size()), options_.micro_batch))
             batches.push_back(packer_.build(part));
         double const rate = options_.make_schedule(budget_.total_steps()).learning_rate(state_.step + 1);
-        auto const keyed_loss = [&](Context &c, Batch const &batch) {
-            key_dropout(c, batch, options_.seed);
-            return loss(c, batch, options_.seed);
-        };
+        KeyedLoss<LossFunction> const keyed_loss{loss, options_.seed};
         StepResult const result =
             step_(context, batches, keyed_loss, optimizer_, *exchange_, state_.step + 1, rate, [&] {
                 return RankNews{signals.received() != 0, seconds()};
@@ -220,7 +218,9 @@ class Trainer {
             inference, [&](auto &c, Batch const &batch) { return loss(c, batch, HeldOut::seed); }, *exchange_);
         evaluated_step_ = entry.step;
         entry.held_out_loss = evaluation_->loss;
+        entry.held_out_perplexity = evaluation_->perplexity();
         entry.held_out_accuracy = evaluation_->accuracy;
+        entry.held_out_majority = evaluation_->majority;
         entry.unigram_perplexity = unigram_;
     }
 
