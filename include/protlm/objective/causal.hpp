@@ -24,6 +24,14 @@ concept RecurrentEncoder = TokenPredictor<Model, Context> &&
         { model.encode(context, packed, memory) } -> std::same_as<typename Model::Activations>;
         { memory.select(context, sequences) } -> std::same_as<typename Model::Memory>;
     };
+
+/// A recurrent model that takes a mask too; one that does not must be causal by itself.
+template <class Model, class Context>
+concept MaskableRecurrentEncoder = RecurrentEncoder<Model, Context> &&
+    requires(Model const &model, Context &context, PackedTokens<typename Model::execution_space> const &packed,
+             typename Model::Memory memory, std::vector<typename Model::Activations> *states) {
+        { model.encode(context, packed, memory, states, CausalMask{}) } -> std::same_as<typename Model::Activations>;
+    };
 // clang-format on
 
 /// One piece of each protein that is long enough to have it, and the token behind each token.
@@ -93,7 +101,7 @@ struct CausalLanguageModel {
         if (segments.front().tokens.empty())
             return total;
         if constexpr (RecurrentEncoder<Model, Context>) {
-            if (segment_length > 0 || !MaskableEncoder<Model, Context>)
+            if (segment_length > 0 || !MaskableRecurrentEncoder<Model, Context>)
                 return recurrent_loss(context, model, segments);
         }
         if constexpr (MaskableEncoder<Model, Context>) {
@@ -126,6 +134,15 @@ struct CausalLanguageModel {
         segment.samples.push_back(batch.samples[static_cast<std::size_t>(b)]);
     }
 
+    template <class Context, class Model, class Packed>
+    static auto remembering(Context &context, Model const &model, Packed const &packed,
+                            typename Model::Memory &memory) {
+        if constexpr (MaskableRecurrentEncoder<Model, Context>)
+            return model.encode(context, packed, memory, nullptr, CausalMask{});
+        else
+            return model.encode(context, packed, memory);
+    }
+
     template <class Context, class Model>
     static auto recurrent_loss(Context &context, Model const &model, std::vector<CausalSegment> const &segments) {
         Loss<typename Model::A, typename Model::execution_space> total;
@@ -134,7 +151,7 @@ struct CausalLanguageModel {
             if (&segment != &segments.front())
                 memory = memory.select(context, segment.before);
             auto const packed = detail::checked_packed(context, model, view(segment));
-            auto const part = model.token_loss(context, model.encode(context, packed, memory),
+            auto const part = model.token_loss(context, remembering(context, model, packed, memory),
                                                context.template upload<std::int32_t>(segment.labels));
             total.sum = total.sum ? add(context, total.sum, part.sum) : part.sum;
             total.labelled += part.labelled;

@@ -82,7 +82,8 @@ struct MaskedLanguageModel {
             return Loss<typename Model::A, typename Model::execution_space>();
         auto const packed =
             detail::checked_packed(context, model, {masked.tokens, batch.token_types, batch.offsets, batch.samples});
-        return detail::rows_loss(context, model, model.encode(context, packed), masked.rows, masked.labels);
+        return detail::rows_loss(context, model, detail::encode_all(context, model, packed), masked.rows,
+                                 masked.labels);
     }
 
   private:

@@ -59,6 +59,15 @@ auto checked_packed(Context &context, Model const &model, PackedView batch) {
     return make_packed(context, batch);
 }
 
+/// Hidden states (T, C) with every token seeing all of its sequence, also where the model is causal by itself.
+template <class Context, class Model, class Packed>
+auto encode_all(Context &context, Model const &model, Packed const &packed) {
+    if constexpr (MaskableEncoder<Model, Context>)
+        return model.encode(context, packed, nullptr, FullMask{});
+    else
+        return model.encode(context, packed);
+}
+
 /// Loss of labels for some rows of hidden states (T, C). @param rows (R) ascending @param labels (R)
 template <class Context, class Model>
 auto rows_loss(Context &context, Model const &model, typename Model::Activations const &hidden,
