@@ -1,13 +1,17 @@
 // Attention by length, head width, mask and score, forward and backward: tokens/s and GFLOP/s. Scores and results
 // take 4 L^2 D operations a head forward and 10 backward (half of each under a causal mask), as is usually counted;
-// exponentials come on top. `build/release/benchmarks/attention --benchmark_filter=plain/64` runs a part.
+// exponentials come on top, and so does what a score adds. The cases `ratio/...` compare a score with plain scaling
+// under the same mask, call by call in turn, in processor time: forward, and forward with backward.
+// `build/release/benchmarks/attention --benchmark_filter=plain/64` runs a part.
 
 #include "support.hpp"
 
 #include <protlm/core/parameters.hpp>
 #include <protlm/ops/attention.hpp>
+#include <protlm/ops/relative_score.hpp>
 
 #include <cstdio>
+#include <ctime>
 #include <exception>
 
 namespace protlm::bench {
@@ -16,64 +20,131 @@ namespace {
 using Context = Training<Exec>;
 constexpr index_t model_width = 512, batch_tokens = 8192;
 
-/// Forward, or forward and backward, of self attention over a joint (T, 3 C) projection; sequences of `length` fill a
-/// batch of 8,192 tokens.
+/// Self attention over a joint (T, 3 C) projection; sequences of `length` fill a batch of 8,192 tokens.
 template <class MakeScore, class Mask>
-void run_attention(benchmark::State &state, index_t head_width, bool backward, MakeScore const &make_score, Mask mask) {
-    Context context;
-    index_t const length = state.range(0), heads = model_width / head_width;
-    std::vector<std::int64_t> offsets{0};
-    while (offsets.back() + length <= batch_tokens)
-        offsets.push_back(offsets.back() + length);
-    auto const segments = make_segments(context, offsets);
-    index_t const tokens = segments.total();
-    auto const qkv = context.tensor<float>(tokens, 3 * model_width);
-    for (index_t i = 0; i < tokens * 3 * model_width; ++i)
-        qkv.view().data()[i] = static_cast<float>(i * 37 % 101 - 50) * 0.02f;
-    Parameters<float, Exec> parameters; // of the score, where it has some
-    auto const score = make_score(context, parameters, heads, head_width);
-    auto const call = [&] {
-        auto const out = attention(context, Columns{qkv, 0}, Columns{qkv, model_width}, Columns{qkv, 2 * model_width},
-                                   segments, segments, heads, head_width, score, mask);
+class SelfAttentionCase {
+  public:
+    SelfAttentionCase(index_t length, index_t head_width, MakeScore const &make_score, Mask mask)
+        : length_(length), heads_(model_width / head_width), head_width_(head_width), make_score_(make_score),
+          mask_(mask) {
+        std::vector<std::int64_t> offsets{0};
+        while (offsets.back() + length <= batch_tokens)
+            offsets.push_back(offsets.back() + length);
+        segments_ = make_segments(context_, offsets);
+        qkv_ = context_.tensor<float>(tokens(), 3 * model_width);
+        fill(qkv_);
+    }
+    index_t tokens() const { return segments_.total(); }
+
+    /// Forward, or forward and backward.
+    void operator()(bool backward) {
+        auto const score = make_score_(*this);
+        auto const out =
+            attention(context_, Columns{qkv_, 0}, Columns{qkv_, model_width}, Columns{qkv_, 2 * model_width}, segments_,
+                      segments_, heads_, head_width_, score, mask_);
         if (backward) {
             out.accumulate();
             Kokkos::deep_copy(out.gradient_view(), 0.01f);
-            context.tape().run();
-            qkv.release_gradient();
+            context_.tape().run();
+            qkv_.release_gradient();
+            if (encodings_)
+                encodings_.release_gradient();
         }
-        context.tape().clear();
-        context.exec().fence();
-    };
-    call(); // fills the pool
+        context_.tape().clear();
+        context_.exec().fence();
+    }
+
+    ScaledDot<float> scaled() const { return {1.0f / std::sqrt(static_cast<float>(head_width_))}; }
+    /// T5's bias with a table that is trained.
+    BucketBias<float, Exec> bucket_bias() { return {context_, weight({32, heads_}), true, 128}; }
+    /// Transformer-XL's term with encodings and biases that are trained; `ahead` under masks that are not causal.
+    RelativeScore<float, Exec> relative(bool ahead) {
+        auto const biases = weight({2 * heads_, head_width_});
+        if (!encodings_) {
+            encodings_ = context_.tensor<float>(length_ + (ahead ? length_ - 1 : 0), model_width);
+            fill(encodings_);
+        }
+        return {context_,       encodings_, length_ - 1, biases.slice(0, heads_), biases.slice(heads_, heads_),
+                scaled().factor};
+    }
+
+  private:
+    static void fill(Tensor<float, Exec> const &tensor) {
+        for (index_t i = 0; i < tensor.rows() * tensor.cols(); ++i)
+            tensor.view().data()[i] = static_cast<float>(i * 37 % 101 - 50) * 0.02f;
+    }
+    /// The score's weight, made on first use.
+    Weight<float, Exec> weight(std::vector<index_t> const &shape) {
+        if (parameters_.table().entries().empty()) {
+            ParameterTable table;
+            table.add("score", shape, Initialiser::truncated_normal(0.5));
+            parameters_ = Parameters<float, Exec>(table);
+            parameters_.initialise(1);
+            parameters_.enable_gradients();
+        }
+        return parameters_.weight(0);
+    }
+
+    Context context_;
+    index_t length_, heads_, head_width_;
+    MakeScore make_score_;
+    Mask mask_;
+    Segments<Exec> segments_;
+    Tensor<float, Exec> qkv_, encodings_;
+    Parameters<float, Exec> parameters_;
+};
+
+auto const scaled = [](auto &run) { return run.scaled(); };
+auto const bucket_bias = [](auto &run) { return run.bucket_bias(); };
+auto const relative_full = [](auto &run) { return run.relative(true); };
+auto const relative_causal = [](auto &run) { return run.relative(false); };
+
+template <class MakeScore, class Mask>
+void run_attention(benchmark::State &state, index_t head_width, bool backward, MakeScore const &make_score, Mask mask) {
+    index_t const length = state.range(0);
+    SelfAttentionCase<MakeScore, Mask> run(length, head_width, make_score, mask);
+    run(backward); // fills the pool
     double seconds = 0;
     for (auto _ : state) {
         auto const start = std::chrono::steady_clock::now();
-        call();
+        run(backward);
         double const one = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         state.SetIterationTime(one);
         seconds += one;
     }
-    double const pairs = static_cast<double>(tokens) * static_cast<double>(length) * (Mask::everything ? 1.0 : 0.5);
+    double const pairs =
+        static_cast<double>(run.tokens()) * static_cast<double>(length) * (Mask::everything ? 1.0 : 0.5);
     double const flops = (backward ? 14.0 : 4.0) * pairs * static_cast<double>(model_width);
     double const rate = flops * static_cast<double>(state.iterations()) / seconds;
-    state.SetItemsProcessed(state.iterations() * tokens);
+    state.SetItemsProcessed(state.iterations() * run.tokens());
     state.counters["GFLOPS"] = rate * 1e-9;
     state.counters["share"] = rate / measured_peak();
 }
 
-auto const scaled = [](Context &, Parameters<float, Exec> &, index_t, index_t head_width) {
-    return ScaledDot<float>{1.0f / std::sqrt(static_cast<float>(head_width))};
-};
-
-/// T5's bias with a table that is trained.
-auto const bucket_bias = [](Context &context, Parameters<float, Exec> &parameters, index_t heads, index_t) {
-    ParameterTable table;
-    auto const id = table.add("relative_attention_bias", {32, heads}, Initialiser::truncated_normal(0.5));
-    parameters = Parameters<float, Exec>(table);
-    parameters.initialise(1);
-    parameters.enable_gradients();
-    return BucketBias<float, Exec>(context, parameters.weight(id), true, 128);
-};
+/// Time of a score over that of plain scaling: the median over calls in turn, so that a busy machine slows both.
+template <class MakeScore, class Mask>
+void run_ratio(benchmark::State &state, index_t head_width, MakeScore const &make_score, Mask mask) {
+    SelfAttentionCase<decltype(scaled), Mask> plain(state.range(0), head_width, scaled, mask);
+    SelfAttentionCase<MakeScore, Mask> other(state.range(0), head_width, make_score, mask);
+    auto const seconds = [](auto &run, bool backward) {
+        std::clock_t const start = std::clock();
+        run(backward);
+        return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    };
+    std::vector<double> ratios[2];
+    for (bool backward : {false, true})
+        seconds(plain, backward), seconds(other, backward);
+    for (auto _ : state)
+        for (bool backward : {false, true}) {
+            double const reference = seconds(plain, backward);
+            ratios[backward].push_back(seconds(other, backward) / reference);
+        }
+    for (bool backward : {false, true}) {
+        auto &all = ratios[backward];
+        std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.end());
+        state.counters[backward ? "forward_backward" : "forward"] = all[all.size() / 2];
+    }
+}
 
 template <class MakeScore, class Mask>
 void add(std::string const &name, MakeScore make_score, Mask mask) {
@@ -91,6 +162,17 @@ void add(std::string const &name, MakeScore make_score, Mask mask) {
         }
 }
 
+template <class MakeScore, class Mask>
+void add_ratio(std::string const &name, MakeScore make_score, Mask mask) {
+    for (index_t head_width : {32, 64, 128})
+        benchmark::RegisterBenchmark(("ratio/" + name + "/" + std::to_string(head_width)).c_str(),
+                                     [=](benchmark::State &state) { run_ratio(state, head_width, make_score, mask); })
+            ->Arg(512)
+            ->Arg(2048)
+            ->Iterations(9)
+            ->Unit(benchmark::kMillisecond);
+}
+
 } // namespace
 } // namespace protlm::bench
 
@@ -106,6 +188,11 @@ int main(int argc, char **argv) {
         add("plain", scaled, protlm::FullMask{});
         add("causal", scaled, protlm::CausalMask{});
         add("bucket_bias", bucket_bias, protlm::FullMask{});
+        add("relative", relative_full, protlm::FullMask{});
+        add("relative_causal", relative_causal, protlm::CausalMask{});
+        add_ratio("bucket_bias", bucket_bias, protlm::FullMask{});
+        add_ratio("relative", relative_full, protlm::FullMask{});
+        add_ratio("relative_causal", relative_causal, protlm::CausalMask{});
         benchmark::RunSpecifiedBenchmarks();
     } catch (std::exception const &error) {
         std::fprintf(stderr, "attention: %s\n", error.what());
