@@ -6,6 +6,7 @@
 #include <reference/check_bert.hpp>
 #include <reference/check_electra.hpp>
 #include <reference/check_t5.hpp>
+#include <reference/check_xlnet.hpp>
 
 #include <algorithm>
 
@@ -49,6 +50,8 @@ bool run_case(std::filesystem::path const &folder) {
         return run_both<ElectraCheck>(reference);
     if (architecture == "t5")
         return run_both<T5Check>(reference);
+    if (architecture == "xlnet")
+        return run_both<XlnetCheck>(reference);
     protlm::fail((folder / "case.json").string(), ": architecture: \"", architecture, "\" is not known");
 }
 
