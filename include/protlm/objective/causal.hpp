@@ -56,12 +56,16 @@ struct CausalSegment {
 ///     segment 1  A Y I              labels Y I [SEP], sees [CLS] M K T in its memory
 struct CausalLanguageModel {
     index_t segment_length = 0; ///< tokens; 0: no segments
+    bool residues_only = false; ///< a loss for residues only, not for the special tokens at a protein's end
     static constexpr char const *predicts = "next tokens";
 
     /// @throws Error for a negative length
     void validate(Vocabulary const &) const {
         check(segment_length >= 0, "CausalLanguageModel: segment_length is ", segment_length, ", expected at least 0");
     }
+
+    /// What held-out proteins are judged by: residues only, comparable with a unigram model.
+    CausalLanguageModel evaluation() const { return {segment_length, true}; }
 
     /// Cuts a batch into segments; at least one, which is empty where no protein has two tokens.
     /// @throws Error see validate
@@ -102,15 +106,14 @@ struct CausalLanguageModel {
             return total;
         if constexpr (RecurrentEncoder<Model, Context>) {
             if (segment_length > 0 || !MaskableRecurrentEncoder<Model, Context>)
-                return recurrent_loss(context, model, segments);
+                return recurrent_loss(context, model, segments, vocabulary);
         }
         if constexpr (MaskableEncoder<Model, Context>) {
             check(segment_length == 0, "CausalLanguageModel: segment_length is ", segment_length,
                   ", but the model has no memory to carry from segment to segment");
             CausalSegment const &all = segments.front();
             auto const packed = detail::checked_packed(context, model, view(all));
-            total = model.token_loss(context, model.encode(context, packed, nullptr, CausalMask{}),
-                                     context.template upload<std::int32_t>(all.labels));
+            total = part_loss(context, model, model.encode(context, packed, nullptr, CausalMask{}), all, vocabulary);
         }
         return total;
     }
@@ -143,16 +146,35 @@ struct CausalLanguageModel {
             return model.encode(context, packed, memory);
     }
 
+    /// Loss of the labels of a segment that count.
     template <class Context, class Model>
-    static auto recurrent_loss(Context &context, Model const &model, std::vector<CausalSegment> const &segments) {
+    auto part_loss(Context &context, Model const &model, typename Model::Activations const &hidden,
+                   CausalSegment const &segment, Vocabulary const &vocabulary) const {
+        std::vector<index_t> rows;
+        std::vector<std::int32_t> labels;
+        for (std::size_t t = 0; t < segment.labels.size(); ++t)
+            if (!residues_only || !vocabulary.is_special(segment.labels[t])) {
+                rows.push_back(static_cast<index_t>(t));
+                labels.push_back(segment.labels[t]);
+            }
+        if (rows.empty())
+            return Loss<typename Model::A, typename Model::execution_space>();
+        return detail::rows_loss(context, model, hidden, rows, labels);
+    }
+
+    template <class Context, class Model>
+    auto recurrent_loss(Context &context, Model const &model, std::vector<CausalSegment> const &segments,
+                        Vocabulary const &vocabulary) const {
         Loss<typename Model::A, typename Model::execution_space> total;
         typename Model::Memory memory;
         for (CausalSegment const &segment : segments) {
             if (&segment != &segments.front())
                 memory = memory.select(context, segment.before);
             auto const packed = detail::checked_packed(context, model, view(segment));
-            auto const part = model.token_loss(context, remembering(context, model, packed, memory),
-                                               context.template upload<std::int32_t>(segment.labels));
+            auto const hidden = remembering(context, model, packed, memory);
+            auto const part = part_loss(context, model, hidden, segment, vocabulary);
+            if (part.labelled == 0)
+                continue;
             total.sum = total.sum ? add(context, total.sum, part.sum) : part.sum;
             total.labelled += part.labelled;
             total.correct += part.correct;

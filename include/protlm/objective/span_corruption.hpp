@@ -36,6 +36,7 @@ struct SpanCorruption {
     double density = 0.15;
     double mean_span = 3;
     bool roll = true;
+    bool residues_only = false; ///< a loss for hidden residues only, not for sentinels and </s>
     static constexpr char const *predicts = "tokens of hidden spans";
 
     /// @throws Error when an option makes no sense, or the vocabulary lacks a token that is needed
@@ -44,6 +45,9 @@ struct SpanCorruption {
         check(mean_span >= 1, "SpanCorruption: mean_span is ", mean_span, ", expected at least 1");
         detail::validate_pairs("SpanCorruption", vocabulary);
     }
+
+    /// What held-out proteins are judged by: residues only, comparable with a unigram model.
+    SpanCorruption evaluation() const { return {density, mean_span, roll, true}; }
 
     /// Corrupts a batch. @param seed  of the run; the epoch and sample numbers come from the batch
     /// @throws Error see validate
@@ -115,8 +119,8 @@ struct SpanCorruption {
         return marks;
     }
 
-    static void append(SequencePairs &pairs, Batch const &batch, Vocabulary const &vocabulary, index_t b,
-                       std::vector<char> const &hidden) {
+    void append(SequencePairs &pairs, Batch const &batch, Vocabulary const &vocabulary, index_t b,
+                std::vector<char> const &hidden) const {
         auto const begin = static_cast<std::size_t>(batch.offsets[static_cast<std::size_t>(b)]);
         std::vector<std::int32_t> target;
         std::size_t spans = 0;
@@ -137,8 +141,10 @@ struct SpanCorruption {
         }
         target.push_back(vocabulary.sep);
         for (std::size_t i = 0; i < target.size(); ++i)
-            pairs.rows.push_back(static_cast<index_t>(pairs.decoder_tokens.size() + i));
-        pairs.labels.insert(pairs.labels.end(), target.begin(), target.end());
+            if (!residues_only || !vocabulary.is_special(target[i])) {
+                pairs.rows.push_back(static_cast<index_t>(pairs.decoder_tokens.size() + i));
+                pairs.labels.push_back(target[i]);
+            }
         detail::append_target(pairs, target, vocabulary.pad, batch.samples[static_cast<std::size_t>(b)]);
     }
 };
@@ -190,6 +196,10 @@ struct ProteinDenoising {
         check(mask >= 0 && mask <= 1, "ProteinDenoising: mask is ", mask, ", expected 0 to 1");
         detail::validate_pairs("ProteinDenoising", vocabulary);
     }
+
+    /// What held-out proteins are judged by: chosen residues only, comparable with a unigram model. The others are
+    /// there to be copied.
+    ProteinDenoising evaluation() const { return {rate, mask, true}; }
 
     /// Corrupts a batch. @param seed  of the run; the epoch and sample numbers come from the batch
     /// @throws Error see validate

@@ -43,7 +43,8 @@ inline void report(TrainingOutcome const &done, std::string const &output, char 
                 (std::filesystem::path(output) / "log.jsonl").c_str());
 }
 
-/// The loss of an objective for a model, as the trainer calls it.
+/// The loss of an objective for a model, as the trainer calls it. Held-out proteins are judged by
+/// `objective.evaluation()` where the objective has that: by what a unigram model could predict, too.
 template <class Objective, class Model>
 struct ObjectiveLoss {
     Objective const &objective;
@@ -52,7 +53,10 @@ struct ObjectiveLoss {
 
     template <class Context>
     auto operator()(Context &context, Batch const &batch, std::uint64_t seed) const {
-        return objective.loss(context, model, batch, vocabulary, seed);
+        if constexpr (!Context::training && requires { objective.evaluation(); })
+            return objective.evaluation().loss(context, model, batch, vocabulary, seed);
+        else
+            return objective.loss(context, model, batch, vocabulary, seed);
     }
     /// See CountingLoss.
     auto counts(Batch const &batch, std::uint64_t seed) const requires requires {

@@ -1,0 +1,56 @@
+// pretrain_albert: trains ALBERT on a token store by masked language modelling.
+
+#include <protlm/model/albert.hpp>
+#include <protlm/objective/masked.hpp>
+#include <protlm/train/pretraining.hpp>
+
+#include <CLI/CLI.hpp>
+
+#ifdef PROTLM_WITH_MPI
+#include <protlm/distributed.hpp>
+using Session = protlm::MpiSession;
+#else
+using Session = protlm::OneProcess;
+#endif
+
+namespace {
+
+struct PretrainAlbert : protlm::PretrainingOptions {
+    static constexpr char const *name = "pretrain_albert";
+    static constexpr char const *about =
+        "Trains an ALBERT on proteins by masked language modelling: 15 % of the residues are hidden, and the model "
+        "learns to predict them from the rest. All its layers share their weights.";
+
+    protlm::AlbertConfig model;
+    protlm::MaskedLanguageModel objective;
+
+    void read_model(protlm::Fields const &fields) { model = protlm::albert_config(fields); }
+
+    template <class F>
+    void for_each_of_objective(F &&f) {
+        f("mask_rate", objective.rate, "share of residues to predict");
+        f("mask_share", objective.mask, "share of those that become [MASK]");
+        f("random_share", objective.random, "share of those that become another residue; the rest stays");
+    }
+
+    template <class S>
+    void train(Session const &session) const {
+        require_positions(model.max_position_embeddings);
+        protlm::TokenStore const store(data);
+        protlm::TrainingData const proteins(store,
+                                            protlm::choose_vocabulary(vocabulary, store, "albert", model.vocab_size));
+
+        protlm::Albert<S> albert(model);
+        albert.initialise(training.seed);
+        if (!weights.empty())
+            protlm::load_weights(albert.parameters(), protlm::CheckpointFolder(weights), "albert.");
+
+        protlm::pretrain(*this, proteins, albert, objective, session);
+    }
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+    return protlm::pretraining_main<PretrainAlbert, CLI::App, CLI::ParseError, Session>(argc, argv);
+}
