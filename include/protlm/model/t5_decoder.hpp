@@ -61,13 +61,14 @@ class T5Decoder {
     /// @throws Error when there is no such text or the proteins' order would change
     template <class Context>
     void reorder(Context &context, std::span<index_t const> rows) {
-        cache_.reorder(context, rows);
         std::vector<index_t> next;
         for (index_t const row : rows) {
+            check(row >= 0 && row < this->rows(), "T5Decoder: reorder: row ", row, " is not one of ", this->rows());
             next.push_back(source_of_row_[static_cast<std::size_t>(row)]);
             check(next.size() < 2 || next.back() >= next[next.size() - 2], "T5Decoder: reorder: row ", row,
                   " breaks the order of the proteins");
         }
+        cache_.reorder(context, rows);
         source_of_row_ = std::move(next);
         group_rows(context);
     }
