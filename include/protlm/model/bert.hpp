@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/segments.hpp>
+#include <protlm/layers/detection_head.hpp>
 #include <protlm/layers/embedding_ids.hpp>
 #include <protlm/layers/encoder_layer.hpp>
 #include <protlm/model/bert_config.hpp>
@@ -19,6 +20,7 @@ struct BertHeads {
     bool pooler = false;
     bool masked = true; // masked language model, its output matrix tied to the word embedding
     bool next_sentence = false;
+    bool detection = false; // ELECTRA's, to train BERT as a discriminator
 };
 
 /// Where BERT's tensors lie in its table.
@@ -34,6 +36,7 @@ struct BertIds {
     LinearIds pooler, transform, next_sentence;
     LayerNormIds transform_norm;
     ParameterId masked_bias = -1;
+    DetectionHeadIds detection;
 };
 
 namespace detail {
@@ -78,6 +81,8 @@ inline BertIds add_tensors(ParameterTable &table, BertConfig const &c, BertHeads
     }
     if (heads.next_sentence)
         ids.next_sentence = add_linear(table, prefix + "cls.seq_relationship", 2, width, deviation);
+    if (heads.detection)
+        ids.detection = add_detection_head(table, prefix, width, deviation);
     return ids;
 }
 
@@ -94,7 +99,8 @@ inline BertHeads bert_heads(CheckpointFolder const &checkpoint) {
     auto const has = [&](std::string const &name) { return checkpoint.contains(name); };
     return {.pooler = has("bert.pooler.dense.weight") || has("pooler.dense.weight"),
             .masked = has("cls.predictions.transform.dense.weight"),
-            .next_sentence = has("cls.seq_relationship.weight")};
+            .next_sentence = has("cls.seq_relationship.weight"),
+            .detection = has("discriminator_predictions.dense.weight")};
 }
 
 /// BERT: a bidirectional encoder over packed proteins. Devlin et al., arXiv 1810.04805; ProtBert: Elnaggar et al.,
@@ -212,6 +218,15 @@ class Bert {
     Activations next_sentence_logits(Context &context, Activations const &pooled) const {
         check(heads_.next_sentence, "Bert: next_sentence_logits: the model has no next-sentence head");
         return Linear<S, Exec>(parameters_, ids_.next_sentence)(context, pooled);
+    }
+
+    /// Logits (R, 1) for hidden states (R, C); above 0: the token was replaced.
+    /// @throws Error when the model has no such head
+    template <class Context>
+    Activations detection_logits(Context &context, Activations const &hidden) const {
+        check(heads_.detection, "Bert: detection_logits: the model has no detection head");
+        auto const activation = activation_from_name(config_.hidden_act, "hidden_act");
+        return DetectionHead<S, Exec>(parameters_, ids_.detection, activation)(context, hidden);
     }
 
     /// Attention map (H L, L) of one layer and sequence: row h L + i is head h, query i.

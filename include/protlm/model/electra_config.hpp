@@ -33,4 +33,17 @@ inline nlohmann::ordered_json to_json(ElectraConfig const &c, std::string const 
     return detail::encoder_json(c, architecture, "electra");
 }
 
+/// Both halves of an ELECTRA, as a pair file holds them: {"generator": {...}, "discriminator": {...}}, each in the
+/// terms of config.json. What else is in the file, for example "training", is left to others.
+struct ElectraPairConfig {
+    ElectraConfig generator, discriminator;
+};
+
+/// Reads a pair file. @throws Error naming file and field
+inline ElectraPairConfig electra_pair_config(Fields const &fields) {
+    for (char const *part : {"generator", "discriminator"})
+        check(fields.has(part), fields.name(), ": ", part, ": is missing, expected an object {...}");
+    return {electra_config(fields.object("generator")), electra_config(fields.object("discriminator"))};
+}
+
 } // namespace protlm::inline v0
