@@ -1,0 +1,17 @@
+#pragma once
+
+#include <protlm/embed/encoder_shape.hpp>
+#include <protlm/model/electra_config.hpp>
+
+namespace protlm::inline v0 {
+
+/// ELECTRA's shape, for plans and forecasts.
+inline EncoderShape encoder_shape(ElectraConfig const &c) {
+    return {.width = c.hidden_size,
+            .layers = c.num_hidden_layers,
+            .heads = c.num_attention_heads,
+            .inner = c.intermediate_size,
+            .positions = c.max_position_embeddings};
+}
+
+} // namespace protlm::inline v0
