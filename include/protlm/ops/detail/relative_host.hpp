@@ -26,23 +26,21 @@ struct RelativeWork {
     A *strip, *start;                     // one tile
     A *same;                              // (queries, 2): segment term of a key of the same and of another type
     A *types;                             // (keys): the keys' types as numbers
-    A *dq, *weights, *skewed, *encodings; // backward: (queries, padded width), (queries, 2), one strip, (used, p)
+    A *dq, *weights, *encodings; // backward: (queries, padded width), (queries, 2), (used, padded width)
 
     RelativeWork(A *memory, index_t queries, index_t keys, index_t p) {
         q = std::exchange(memory, memory + queries * p);
-        strip = std::exchange(memory, memory + query_tile * strip_stride + strip_stride);
+        strip = std::exchange(memory, memory + query_tile * wide_stride);
         start = std::exchange(memory, memory + query_tile * key_tile);
         same = std::exchange(memory, memory + 2 * queries);
         types = std::exchange(memory, memory + keys + lanes<A>);
         dq = std::exchange(memory, memory + queries * p);
         weights = std::exchange(memory, memory + 2 * queries);
-        skewed = std::exchange(memory, memory + strip_rows * wide_stride);
         encodings = memory;
     }
     static index_t size(index_t queries, index_t keys, index_t p, index_t used, bool backward) {
-        index_t const forward =
-            queries * (p + 2) + query_tile * (strip_stride + key_tile) + strip_stride + keys + lanes<A>;
-        return backward ? forward + queries * (p + 2) + strip_rows * wide_stride + used * p : forward;
+        index_t const forward = queries * (p + 2) + query_tile * (wide_stride + key_tile) + keys + lanes<A>;
+        return backward ? forward + queries * (p + 2) + used * p : forward;
     }
 };
 
@@ -52,6 +50,12 @@ struct RelativeWork {
 struct RelativeStrip {
     index_t row, rows; // within the tile
     index_t last, low, begin, end;
+};
+
+/// All strips of a tile.
+struct RelativeStrips {
+    RelativeStrip strip[query_tile];
+    index_t count = 0, end = 0; // columns of the widest
 };
 
 template <class Score>
@@ -71,6 +75,16 @@ RelativeStrip relative_strip(Score const &score, AttentionTile const &tile, inde
     return strip;
 }
 
+template <class Score>
+RelativeStrips relative_strips(Score const &score, AttentionTile const &tile) {
+    RelativeStrips strips;
+    for (index_t row = 0; row < tile.rows; row += strips.strip[strips.count++].rows) {
+        strips.strip[strips.count] = relative_strip(score, tile, row);
+        strips.end = std::max(strips.end, strips.strip[strips.count].end);
+    }
+    return strips;
+}
+
 /// Sum of a times b, rows of any width.
 template <class A>
 inline A dot(A const *a, A const *b, index_t width) {
@@ -83,19 +97,21 @@ inline A dot(A const *a, A const *b, index_t width) {
     return sum_lanes<A>(sum);
 }
 
-/// Scores of a strip, (rows, stride): all its columns that some row reads; zero where there is no encoding.
-template <class A, class Score>
-void relative_strip_scores(Score const &score, AttentionTile const &tile, RelativeStrip const &s, A const *q, A *to,
-                           index_t stride) {
+/// Columns [j, j + NV registers) of the scores of all strips, each of which is `stride` elements a row and begins
+/// `step` elements a row of the tile after the first. Neighbouring strips share most of the encodings.
+template <int NV, class A, class Score>
+void relative_strip_scores(Score const &score, AttentionTile const &tile, RelativeStrips const &strips, index_t j,
+                           RelativeWork<A> const &work, index_t step, index_t stride) {
     index_t const width = score.width(tile.place), p = padded<A>(width);
-    index_t const cols = padded<A>(tile.keys) + s.last - score.position(tile.place, tile.q0 + s.row);
     A const *const r = score.transposed + score.first(tile.place) * score.transposed_stride + transposed_lead +
-                       score.half(tile.place) + s.low;
-    if (s.end > 0)
-        tile_product(LeftRows<A>{q + (tile.q0 + s.row - tile.first) * p, p}, r, score.transposed_stride, SumsFrom<A>{},
-                     to, stride, s.rows, padded<A>(s.end), width);
-    for (index_t i = 0; i < s.rows && s.end < cols; ++i)
-        std::fill(to + i * stride + s.end, to + i * stride + cols, A(0));
+                       score.half(tile.place) + j;
+    for (index_t i = 0; i < strips.count; ++i) {
+        RelativeStrip const &s = strips.strip[i];
+        if (j < s.end)
+            micro_rows<NV>(LeftRows<A>{work.q + (tile.q0 + s.row - tile.first) * p, p}, r + s.low,
+                           score.transposed_stride, SumsFrom<A>{}, work.strip + s.row * step + j, stride, s.rows,
+                           width);
+    }
 }
 
 /// Rows of a strip, each from its own first offset, to rows of a tile, plus the segment term if there is one.
@@ -121,14 +137,21 @@ void relative_rows(Score const &score, AttentionTile const &tile, RelativeStrip 
 template <class A, class Score>
 SumsFrom<A> relative_start(Score const &score, AttentionTile const &tile, RelativeWork<A> const &work) {
     bool const consecutive = !score.positions, copied = !consecutive || score.segment.query_types;
-    for (index_t row = 0; row < tile.rows;) {
-        RelativeStrip const strip = relative_strip(score, tile, row);
-        A *const to = consecutive ? work.strip + row * (strip_stride - 1) : work.strip;
-        index_t const stride = consecutive ? strip_stride : wide_stride;
-        relative_strip_scores(score, tile, strip, work.q, to, stride);
+    index_t const stride = consecutive ? strip_stride : wide_stride, step = consecutive ? stride - 1 : stride;
+    RelativeStrips const strips = relative_strips(score, tile);
+    index_t j = 0;
+    for (; j + lanes<A> < strips.end; j += panel_cols<A>)
+        relative_strip_scores<panel_vectors>(score, tile, strips, j, work, step, stride);
+    if (j < strips.end)
+        relative_strip_scores<1>(score, tile, strips, j, work, step, stride);
+    for (index_t i = 0; i < strips.count; ++i) {
+        RelativeStrip const &s = strips.strip[i];
+        A *const scores = work.strip + s.row * step;
+        index_t const cols = padded<A>(tile.keys) + s.last - score.position(tile.place, tile.q0 + s.row);
+        for (index_t row = 0; row < s.rows && s.end < cols; ++row) // no encodings: no term
+            std::fill(scores + row * stride + s.end, scores + row * stride + cols, A(0));
         if (copied)
-            relative_rows(score, tile, strip, to, stride, work);
-        row += strip.rows;
+            relative_rows(score, tile, s, scores, stride, work);
     }
     return copied ? SumsFrom<A>{work.start, key_tile} : SumsFrom<A>{work.strip + strip_rows - 1, strip_stride - 1};
 }
@@ -190,34 +213,57 @@ void segment_gradient_tile(Score const &score, AttentionTile const &tile, Relati
     }
 }
 
-/// dq += gradients of a strip times its encodings; the encodings' sums += their transposed times the queries.
+/// The gradients of each strip as a matrix of its offsets: a view of the tile, or with queries at places of their own
+/// copied, each row from its own first offset.
+template <class A, class Score>
+SumsFrom<A> relative_skew(Score const &score, AttentionTile const &tile, RelativeStrips const &strips,
+                          A const *gradient, RelativeWork<A> const &work) {
+    if (!score.positions)
+        return {gradient - (strip_rows - 1), tile_stride};
+    std::fill_n(work.strip, tile.rows * wide_stride, A(0));
+    for (index_t i = 0; i < strips.count; ++i) {
+        RelativeStrip const &s = strips.strip[i];
+        for (index_t row = s.row; row < s.row + s.rows; ++row)
+            std::copy_n(gradient + row * tile_stride, tile.keys,
+                        work.strip + row * wide_stride + s.last - score.position(tile.place, tile.q0 + row));
+    }
+    return {work.strip, wide_stride};
+}
+
+/// Columns [j, j + NV registers) of dq += gradients of each strip times its encodings, and, unless `sums` is null, of
+/// the encodings' sums += the transposed times the queries.
+template <int NV, class A, class Score>
+void relative_gradient_panel(Score const &score, AttentionTile const &tile, RelativeStrips const &strips, index_t j,
+                             SumsFrom<A> skew, RelativeWork<A> const &work, A *sums) {
+    index_t const p = padded<A>(score.width(tile.place)), floor = score.partials(tile.place).floor;
+    index_t const stride = score.positions ? skew.stride : skew.stride + 1; // each row one element further left
+    for (index_t i = 0; i < strips.count; ++i) {
+        RelativeStrip const &s = strips.strip[i];
+        if (s.begin == s.end)
+            continue;
+        index_t const query = tile.q0 + s.row, first = s.low + s.begin - floor, count = s.end - s.begin;
+        A const *const strip = skew.data + s.row * skew.stride + s.begin;
+        A *const dq = work.dq + query * p + j;
+        micro_rows<NV>(LeftRows<A>{strip, stride}, work.encodings + first * p + j, p, dq, p, s.rows, count, true);
+        if (sums)
+            micro_rows<NV>(LeftColumns<A>{strip, stride}, work.q + query * p + j, p, sums + first * p + j, p, count,
+                           s.rows, true);
+    }
+}
+
 template <class A, class Score>
 void relative_gradient_tile(Score const &score, AttentionTile const &tile, RelativeWork<A> const &work,
                             A const *gradient, A *partials) {
     index_t const p = padded<A>(score.width(tile.place));
-    auto const at = score.partials(tile.place);
-    for (index_t row = 0; row < tile.rows;) {
-        RelativeStrip const s = relative_strip(score, tile, row);
-        row += s.rows;
-        if (s.begin == s.end)
-            continue;
-        A const *strip = gradient + s.row * tile_stride - (strip_rows - 1);
-        index_t stride = tile_stride + 1;
-        if (score.positions) {
-            std::fill_n(work.skewed, s.rows * wide_stride, A(0));
-            for (index_t i = 0; i < s.rows; ++i)
-                std::copy_n(gradient + (s.row + i) * tile_stride, tile.keys,
-                            work.skewed + i * wide_stride + s.last - score.position(tile.place, tile.q0 + s.row + i));
-            strip = work.skewed;
-            stride = wide_stride;
-        }
-        index_t const query = tile.q0 + s.row, first = s.low + s.begin - at.floor, count = s.end - s.begin;
-        tile_product(LeftRows<A>{strip + s.begin, stride}, work.encodings + first * p, p, work.dq + query * p, p,
-                     s.rows, p, count, true);
-        if (partials)
-            tile_product(LeftColumns<A>{strip + s.begin, stride}, work.q + query * p, p,
-                         partials + (at.row + RelativePartials::vectors + first) * p, p, count, p, s.rows, true);
-    }
+    RelativeStrips const strips = relative_strips(score, tile);
+    SumsFrom<A> const skew = relative_skew(score, tile, strips, gradient, work);
+    A *const sums =
+        partials ? partials + (score.partials(tile.place).row + RelativePartials::vectors) * p : nullptr;
+    index_t j = 0;
+    for (; j + panel_cols<A> <= p; j += panel_cols<A>)
+        relative_gradient_panel<panel_vectors>(score, tile, strips, j, skew, work, sums);
+    if (j < p)
+        relative_gradient_panel<1>(score, tile, strips, j, skew, work, sums);
     if (score.segment.query_types)
         segment_gradient_tile(score, tile, work, gradient);
 }
