@@ -4,7 +4,7 @@
 
 #include <protlm/core/version.hpp>
 #include <protlm/data/vocabulary.hpp>
-#include <protlm/model/beam_search.hpp>
+#include <protlm/model/generate.hpp>
 #include <protlm/model/t5.hpp>
 #include <protlm/model/t5_decoder.hpp>
 #include <protlm/objective/span_corruption.hpp>

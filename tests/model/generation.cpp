@@ -1,4 +1,4 @@
-#include <protlm/model/beam_search.hpp>
+#include <protlm/model/generate.hpp>
 #include <support/compare.hpp>
 #include <support/message_of.hpp>
 
@@ -286,6 +286,34 @@ BOOST_AUTO_TEST_CASE(lengths_and_forbidden_tokens_are_kept) {
                 for (std::int32_t const token : text.tokens)
                     BOOST_TEST((token != 4 && token != 6));
             }
+}
+
+BOOST_AUTO_TEST_CASE(a_plan_runs_the_method_that_it_names) {
+    auto const begin = starts(4);
+    auto const run = [&](GenerationPlan plan) {
+        Context context;
+        RuleDecoder decoder(4);
+        plan.options = up_to(15);
+        return generate(context, decoder, std::span<TextStart const>(begin), plan);
+    };
+    auto const expected = greedy(begin, up_to(15), 4);
+    auto const plain = run({.method = generation_method("greedy"), .number = 3});
+    auto const found = run({.method = generation_method("beam"), .number = 3});
+    auto const drawn = run({.method = generation_method("sample"), .number = 3});
+    auto const search = searched(begin, up_to(15), {.results = 3}, 4);
+    for (std::size_t b = 0; b < 4; ++b) {
+        check_same(plain[b], {expected[b]});
+        check_same(found[b], search[b]);
+        BOOST_TEST(drawn[b].size() == 3u);
+        for (std::uint32_t copy = 0; copy < 3; ++copy) {
+            auto start = begin[b];
+            start.copy = copy;
+            check_same({drawn[b][copy]}, sampled({start}, up_to(15), {}, 4));
+        }
+    }
+    BOOST_TEST(message_of([] { generation_method("guess"); }) ==
+               "generation_method: \"guess\", expected greedy, beam or sample");
+    BOOST_TEST(message_of([&] { run({.number = 0}); }) == "generate: number is 0, expected at least 1");
 }
 
 // Chi-square with 6 degrees of freedom, fixed seeds: above 22.5 in one of a thousand runs.

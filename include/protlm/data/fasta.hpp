@@ -255,7 +255,7 @@ inline bool FastaReader::take_special(std::uint8_t byte) {
         skip_line();
         return true;
     }
-    if (byte == '-') {
+    if (byte == '-' && residue_table_['-'] == Vocabulary::not_a_residue) {
         ++counts_.gaps;
     } else if (byte == '*') {
         if (pending_stops_++ == 0)

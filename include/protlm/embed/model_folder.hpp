@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace protlm::inline v0 {
 
@@ -22,16 +23,19 @@ inline std::filesystem::path find_model(std::filesystem::path const &path) {
     return latest.folder;
 }
 
-/// The vocabulary in a model's folder: vocab.txt, or ProtBert's where there is none and the model has its 30 tokens.
+/// The vocabulary in a model's folder: vocab.txt, or where there is none that of the family's ProtTrans model, ProtBert
+/// for example, if the model has as many tokens.
+/// @param family as Vocabulary::of takes it: config.json's model_type
 /// @throws Error when there is none, or it has more pieces than the model has tokens
-inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, index_t vocab_size) {
+inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, index_t vocab_size,
+                                        std::string_view family = "bert") {
     auto const file = folder / "vocab.txt";
     std::error_code ignored;
     if (!std::filesystem::exists(file, ignored)) {
-        auto const protbert = Vocabulary::protbert();
-        check(vocab_size == protbert.size(), file.string(), ": is missing, and a model of ", vocab_size,
-              " tokens does not have ProtBert's vocabulary");
-        return protbert;
+        auto known = Vocabulary::of(family);
+        check(vocab_size == known.size(), file.string(), ": is missing, and a model of ", vocab_size,
+              " tokens does not have ", family == "bert" ? "ProtBert's" : "the family's", " vocabulary");
+        return known;
     }
     auto const vocabulary = read_vocabulary_text(file);
     check(vocabulary.size() <= vocab_size, file.string(), ": has ", vocabulary.size(),

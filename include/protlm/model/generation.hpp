@@ -30,7 +30,7 @@ struct TextStart {
     index_t source = 0; // the decoder's row that it begins from: its protein; ascending from text to text
     /// By place: a token that stands there, or free_token. At least one token comes first, the decoder's start. The end
     /// comes behind these places only.
-    std::vector<std::int32_t> tokens;
+    std::vector<std::int32_t> tokens = {};
     index_t max_length = 0;   // tokens that may be generated; 0: as GenerationOptions says
     std::uint64_t sample = 0; // keys the random numbers together with `copy`
     std::uint32_t copy = 0;
@@ -51,7 +51,7 @@ struct GenerationOptions {
 
 /// One text with the tokens it began with.
 struct GeneratedText {
-    std::vector<std::int32_t> tokens;
+    std::vector<std::int32_t> tokens = {};
     double score = 0;      // sum of log probabilities of what was generated; beam search: over the length penalty
     bool complete = false; // ends with the end token, not for want of room
 };

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <protlm/core/file.hpp>
+#include <protlm/data/vocabulary.hpp>
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace protlm::inline v0 {
+
+/// Appends one protein in lines of 60 residues. Special tokens are left out.
+/// @param header without '>' @throws Error when the file cannot be written
+inline void write_fasta(AtomicFile &file, std::string_view header, Vocabulary const &vocabulary,
+                        std::span<std::int32_t const> tokens) {
+    std::string letters;
+    for (std::int32_t const token : tokens)
+        if (!vocabulary.is_special(token))
+            letters.push_back(vocabulary.letter(token));
+    std::string text = '>' + std::string(header) + '\n';
+    for (std::size_t i = 0; i < letters.size(); i += 60)
+        text += letters.substr(i, 60) + '\n';
+    file.write(text);
+}
+
+} // namespace protlm::inline v0
