@@ -82,6 +82,13 @@ std::vector<double> encoded(Model const &model, Context &context, Permutation co
     return to_vector(model.encode(context, make_packed(context, example.view())).view());
 }
 
+/// The same behind a memory.
+template <class Model, class Context>
+std::vector<double> encoded_after(Model const &model, Context &context, typename Model::Memory &memory,
+                                  Permutation const &example) {
+    return to_vector(model.encode(context, make_packed(context, example.view()), memory).view());
+}
+
 /// Loss of the targets.
 template <class Model, class Context>
 auto permutation_loss(Model const &model, Context &context, Permutation const &example) {
