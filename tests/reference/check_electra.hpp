@@ -16,6 +16,8 @@ class ElectraCheck {
         : reference_(reference), tokens_(reference.inputs.read<std::int32_t>("tokens")),
           drawn_(reference.inputs.read<std::int32_t>("sampled_tokens")),
           offsets_(reference.inputs.read<std::int64_t>("offsets")) {
+        if (reference.inputs.contains("token_types"))
+            types_ = reference.inputs.read<std::int32_t>("token_types");
         auto const labels = reference.inputs.read<std::int32_t>("labels");
         auto const special = reference.inputs.read<std::int32_t>("is_special");
         auto const replaced = reference.inputs.read<std::int32_t>("is_replaced");
@@ -64,11 +66,13 @@ class ElectraCheck {
         double total, generator, discriminator;
     };
 
+    PackedView view(std::vector<std::int32_t> const &tokens) const { return {tokens, types_, offsets_}; }
+
     Model load() const {
         auto model = Model::load(reference_.folder);
         model.parameters().enable_gradients();
-        model.validate({tokens_, {}, offsets_});
-        model.validate({drawn_, {}, offsets_});
+        model.validate(view(tokens_));
+        model.validate(view(drawn_));
         return model;
     }
 
@@ -82,7 +86,7 @@ class ElectraCheck {
     void forward(Report &report, std::string const &prefix, Electra<S, Exec> const &model,
                  std::vector<std::int32_t> const &tokens, Head head) const {
         Inference<Exec> context;
-        auto const packed = make_packed(context, {tokens, {}, offsets_});
+        auto const packed = make_packed(context, view(tokens));
         std::vector<Tensor<accumulate_t<S>, Exec>> states;
         auto const last = model.encode(context, packed, &states);
         double const tolerance = tolerances<S>().forward;
@@ -107,16 +111,14 @@ class ElectraCheck {
         model.parameters().zero_gradients(context.exec());
         auto const &g = model.generator();
         auto const &d = model.discriminator();
-        auto const generated =
-            g.token_loss(context,
-                         gather_rows(context, g.encode(context, make_packed(context, {tokens_, {}, offsets_})),
-                                     context.template upload<index_t>(masked_rows_)),
-                         context.template upload<std::int32_t>(labels_));
+        auto const generated = g.token_loss(context,
+                                            gather_rows(context, g.encode(context, make_packed(context, view(tokens_))),
+                                                        context.template upload<index_t>(masked_rows_)),
+                                            context.template upload<std::int32_t>(labels_));
         auto const judged = binary_cross_entropy(
             context,
-            d.detection_logits(context,
-                               gather_rows(context, d.encode(context, make_packed(context, {drawn_, {}, offsets_})),
-                                           context.template upload<index_t>(residue_rows_))),
+            d.detection_logits(context, gather_rows(context, d.encode(context, make_packed(context, view(drawn_))),
+                                                    context.template upload<index_t>(residue_rows_))),
             context.template upload<std::int32_t>(replaced_));
         double const g_share = 1.0 / static_cast<double>(generated.labelled);
         double const d_share = 1.0 / static_cast<double>(judged.labelled);
@@ -128,7 +130,7 @@ class ElectraCheck {
     }
 
     ReferenceCase const &reference_;
-    std::vector<std::int32_t> tokens_, drawn_, labels_, replaced_;
+    std::vector<std::int32_t> tokens_, drawn_, types_, labels_, replaced_;
     std::vector<std::int64_t> offsets_;
     std::vector<index_t> masked_rows_, residue_rows_;
 };
