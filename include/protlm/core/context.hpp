@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/core/philox.hpp>
 #include <protlm/core/tape.hpp>
 #include <protlm/core/tensor.hpp>
@@ -38,10 +39,7 @@ class BasicContext {
     template <class T, class Range>
     Buffer<T, Exec> upload(Range const &values) {
         Buffer<T, Exec> copy(pool_, static_cast<index_t>(values.size()));
-        Kokkos::View<T const *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> source(values.data(),
-                                                                                                   values.size());
-        Kokkos::deep_copy(exec_, copy.view(), source);
-        exec_.fence(); // the caller's values may go away
+        copy_from_host(exec_, copy.view(), values.data());
         return copy;
     }
 
@@ -116,7 +114,8 @@ class Training : public BasicContext<Exec, kernels> {
     template <class T>
     void backward(Tensor<T, Exec> const &loss, double seed = 1.0, Tape::Listener const &listener = {}) {
         loss.accumulate();
-        Kokkos::deep_copy(this->exec(), loss.gradient_view(), static_cast<T>(seed));
+        auto const gradient = static_cast<T>(seed);
+        copy_from_host(this->exec(), loss.gradient_view(), &gradient);
         tape_.run(listener);
     }
 

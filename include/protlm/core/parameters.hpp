@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/check.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/core/parameter_table.hpp>
 #include <protlm/core/philox.hpp>
 #include <protlm/core/tensor.hpp>
@@ -83,7 +84,7 @@ class Parameters {
         if (gradients_->extent(0) == 0)
             *gradients_ = Flat<Accumulate>("protlm::gradients", static_cast<std::size_t>(table_.extent()));
     }
-    void zero_gradients(Exec const &exec) { Kokkos::deep_copy(exec, *gradients_, Accumulate(0)); }
+    void zero_gradients(Exec const &exec) { zero_values(exec, *gradients_); }
 
     /// The tensor `id` as a matrix.
     Weight<S, Exec> weight(ParameterId id) const { return weight({id}, table_[id].rows()); }
@@ -110,7 +111,7 @@ class Parameters {
                 host(static_cast<std::size_t>(entry.offset + i)) =
                     static_cast<S>(static_cast<float>(draw(entry.initialiser, seed, e, i)));
         }
-        Kokkos::deep_copy(values_, host);
+        copy_from_host(Exec(), values_, host.data());
     }
 
   private:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/core/parameters.hpp>
 #include <protlm/distributed/communicator.hpp>
 #include <protlm/train/exchange.hpp>
@@ -91,7 +92,7 @@ class GradientExchange {
                   rank());
         requests_.clear();
         if (staged() && size() > 1)
-            Kokkos::deep_copy(exec_, gradients_, host_);
+            copy_values(exec_, gradients_, host_);
         active_ = false;
     }
 
@@ -149,8 +150,9 @@ class GradientExchange {
         auto const first = static_cast<std::size_t>(bucket.begin), last = static_cast<std::size_t>(bucket.end);
         Accumulate *values = gradients_.data();
         if (staged()) {
-            auto const part = std::make_pair(first, last);
-            Kokkos::deep_copy(exec_, Kokkos::subview(host_, part), Kokkos::subview(gradients_, part));
+            copy_values<Kokkos::HostSpace, typename Exec::memory_space>(
+                exec_, host_.data() + first, static_cast<Accumulate const *>(gradients_.data() + first),
+                bucket.end - bucket.begin);
             values = host_.data();
         }
         exec_.fence();                                     // MPI does not know of kernels that still write

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/check.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
 
 #include <algorithm>
@@ -48,7 +49,7 @@ struct RecurrentMemory {
         RecurrentMemory memory{{}, make_segments(context, offsets)};
         for (index_t n = 0; n < count; ++n) {
             memory.layers.emplace_back(context.pool(), sequences * length, width, false);
-            Kokkos::deep_copy(context.exec(), memory.layers.back().view(), A(0));
+            zero_values(context.exec(), memory.layers.back().view());
         }
         return memory;
     }

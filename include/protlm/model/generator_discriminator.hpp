@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/model/encoder_config.hpp>
 #include <protlm/model/weights.hpp>
 
@@ -149,9 +150,9 @@ class GeneratorDiscriminator {
         auto const part = part_of_table(parameters_.table(), from.table(), {prefix});
         for (std::size_t i = 0; i < part.size(); ++i) {
             auto const size = static_cast<std::size_t>(part[i].size());
-            Kokkos::deep_copy(
-                VectorView<scalar_type, execution_space>(parameters_.values().data() + part[i].offset, size),
-                VectorView<scalar_type const, execution_space>(from.values().data() + entries[i].offset, size));
+            copy_values(execution_space(),
+                        VectorView<scalar_type, execution_space>(parameters_.values().data() + part[i].offset, size),
+                        VectorView<scalar_type const, execution_space>(from.values().data() + entries[i].offset, size));
         }
     }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/core/parameters.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/io/safetensors_writer.hpp>
@@ -79,8 +80,7 @@ std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, std::vect
         piece.resize(static_cast<std::size_t>(entry->size()));
         checkpoint.read_into(info->name, piece.data(), entry->size());
         VectorView<S, Exec> target(parameters.values().data() + entry->offset, piece.size());
-        Kokkos::deep_copy(target, Kokkos::View<S const *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(
-                                      piece.data(), piece.size()));
+        copy_from_host(Exec(), target, piece.data());
     }
     std::vector<std::string> surplus;
     for (auto const &tensor : checkpoint.tensors())
@@ -108,9 +108,8 @@ void save_weights(Parameters<S, Exec> const &parameters, std::vector<ParameterEn
     std::vector<S> piece;
     for (auto const &entry : entries) {
         piece.resize(static_cast<std::size_t>(entry.size()));
-        Kokkos::deep_copy(
-            Kokkos::View<S *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(piece.data(), piece.size()),
-            VectorView<S const, Exec>(parameters.values().data() + entry.offset, piece.size()));
+        copy_to_host(Exec(), piece.data(),
+                     VectorView<S const, Exec>(parameters.values().data() + entry.offset, piece.size()));
         writer.append(entry.name, piece.data(), entry.size());
     }
     writer.commit();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
 #include <protlm/layers/two_stream.hpp>
 #include <protlm/layers/xlnet_layer.hpp>
@@ -275,7 +276,7 @@ class Xlnet {
     template <class Context>
     Activations embed_targets(Context &context, XlnetQueries<Exec> const &query) const {
         auto const zeros = context.template buffer<std::int32_t>(query.segments.total());
-        Kokkos::deep_copy(context.exec(), zeros.view(), 0);
+        zero_values(context.exec(), zeros.view());
         DropoutScope<Context> const scope(context, query.samples, query.positions);
         return embed(context, zeros, parameters_.weight(ids_.mask));
     }

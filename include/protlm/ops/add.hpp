@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/ops/detail/vector_unit.hpp>
 
 namespace protlm::inline v0 {
@@ -50,7 +51,7 @@ Tensor<A, typename Context::execution_space> add(Context &context, Tensor<A, typ
             if (a.needs_gradient()) {
                 auto const da = a.accumulate();
                 if (da.fresh)
-                    Kokkos::deep_copy(context.exec(), a.gradient_view(), y.gradient_view());
+                    copy_values(context.exec(), a.gradient_view(), y.gradient_view());
                 else
                     detail::add_to(context.exec(), Rows<A const>(y.gradient()), da.rows);
             }

@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
 #include <protlm/ops/attention_mask.hpp>
 #include <protlm/ops/attention_score.hpp>
@@ -91,7 +92,7 @@ AttentionGradients<A> attention_gradients(Context &context, Columns<A, Exec> con
             auto const target = all[i]->tensor.accumulate();
             bool const zero = target.fresh && (shared || covered != target.rows.cols);
             if (zero)
-                Kokkos::deep_copy(context.exec(), all[i]->tensor.gradient_view(), A(0));
+                zero_values(context.exec(), all[i]->tensor.gradient_view());
             for (int j = i; j < 3; ++j)
                 if (all[j]->tensor.view().data() == all[i]->tensor.view().data())
                     add[j] = !target.fresh || zero;

@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/ops/cross_entropy.hpp>
 
 namespace protlm::inline v0 {
@@ -62,7 +63,8 @@ Loss<A, Exec> binary_cross_entropy(Context &context, Tensor<A, Exec> logits, Buf
         sum += static_cast<double>(host_losses(i));
         loss.correct += host_correct(i);
     }
-    Kokkos::deep_copy(context.exec(), loss.sum.view(), static_cast<A>(sum));
+    auto const value = static_cast<A>(sum);
+    copy_from_host(context.exec(), loss.sum.view(), &value);
     if constexpr (Context::training)
         context.tape().record([&context, logits, labels, total = loss.sum] {
             if (!total.has_gradient())

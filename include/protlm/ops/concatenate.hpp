@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
 
 #include <vector>
@@ -153,7 +154,7 @@ Tensor<A, Exec> concatenate_columns(Context &context, std::vector<ColumnRange<A,
                     auto const dx = part.tensor.accumulate();
                     bool const whole = part.count == dx.rows.cols;
                     if (dx.fresh && !whole)
-                        Kokkos::deep_copy(context.exec(), part.tensor.gradient_view(), A(0));
+                        zero_values(context.exec(), part.tensor.gradient_view());
                     detail::copy_columns(context.exec(), Rows<A const>(y.gradient()).columns(from, part.count),
                                          dx.rows.columns(part.first, part.count), !dx.fresh || !whole);
                 }

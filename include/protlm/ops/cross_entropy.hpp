@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 
 namespace protlm::inline v0 {
 
@@ -72,7 +73,8 @@ Loss<A, Exec> cross_entropy(Context &context, Tensor<A, Exec> logits, Buffer<std
         sum += static_cast<double>(host_losses(i));
         loss.correct += host_correct(i);
     }
-    Kokkos::deep_copy(context.exec(), loss.sum.view(), static_cast<A>(sum));
+    auto const value = static_cast<A>(sum);
+    copy_from_host(context.exec(), loss.sum.view(), &value);
     if constexpr (Context::training)
         context.tape().record([&context, logits, labels, lse, total = loss.sum] {
             if (!total.has_gradient())

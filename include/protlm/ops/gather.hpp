@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 
 namespace protlm::inline v0 {
 
@@ -39,7 +40,7 @@ auto gather_rows(Context &context, Tensor<A, Exec> x, Buffer<index_t, Exec> rows
                 return;
             auto const dx = x.accumulate();
             if (dx.fresh)
-                Kokkos::deep_copy(context.exec(), x.gradient_view(), A(0));
+                zero_values(context.exec(), x.gradient_view());
             detail::gather_backward(context.exec(), rows.data(), Rows<A const>(y.gradient()), dx.rows);
         });
     return y;

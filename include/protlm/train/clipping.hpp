@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/train/detail/tensor_blocks.hpp>
 
 #include <cmath>
@@ -27,8 +28,7 @@ class TensorSquares {
         detail::for_blocks<A, 1, kernels>("protlm::tensor_squares", exec, blocks_, detail::SquareBody<A, T>{values},
                                           partial_.data());
         detail::sum_blocks(exec, blocks_, 1, partial_.data(), squares_.data());
-        Kokkos::deep_copy(exec, host_, squares_);
-        exec.fence();
+        copy_to_host(exec, host_.data(), squares_);
     }
 
     /// The Euclidean norm of all tensors together.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/train/clipping.hpp>
 #include <protlm/train/exchange.hpp>
 #include <protlm/train/loss_sums.hpp>
@@ -137,8 +138,8 @@ class GradientStep {
             if (value.auxiliary.labelled > 0) {
                 auto const &sum = value.auxiliary.sum;
                 sum.accumulate();
-                Kokkos::deep_copy(context.exec(), sum.gradient_view(),
-                                  static_cast<accumulate_t<S>>(counts[0] / std::max(counts[1], 1.0)));
+                auto const seed = static_cast<accumulate_t<S>>(counts[0] / std::max(counts[1], 1.0));
+                copy_from_host(context.exec(), sum.gradient_view(), &seed);
             }
             return value.weight;
         } else {

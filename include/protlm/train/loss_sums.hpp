@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 
 #include <array>
 #include <concepts>
@@ -35,10 +36,7 @@ concept CountingLoss = requires(F const &loss, MicroBatch const &micro_batch) {
 template <class T, class Exec>
 double to_host(Exec const &exec, Tensor<T, Exec> const &scalar) {
     T value{};
-    Kokkos::View<T **, Kokkos::LayoutRight, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>> host(&value, 1,
-                                                                                                             1);
-    Kokkos::deep_copy(exec, host, scalar.view());
-    exec.fence();
+    copy_to_host(exec, &value, scalar.view());
     return static_cast<double>(value);
 }
 

@@ -50,8 +50,7 @@ class MasterWeights {
 
     explicit MasterWeights(Parameters<S, Exec> const &parameters) {
         if constexpr (separate) {
-            master_ = Flat("protlm::optimizer::master", parameters.values().extent(0));
-            Kokkos::deep_copy(master_, 0);
+            master_ = Flat("protlm::optimizer::master", parameters.values().extent(0)); // zeros
             copy(Exec(), parameters.values().data(), master_.data(), static_cast<index_t>(master_.extent(0)));
         }
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/data/sampling.hpp>
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/safetensors.hpp>
@@ -56,7 +57,7 @@ void read_flat(SafetensorsFile const &file, std::string const &name, View const 
     check(info.dtype == data_type_of<T>(), file.name(), ": ", name, " has type ", data_type_name(info.dtype),
           ", expected ", data_type_name(data_type_of<T>()), "; was the run made in another precision?");
     file.read_into(name, host.data(), static_cast<index_t>(host.extent(0)));
-    Kokkos::deep_copy(view, host);
+    copy_from_host(typename View::execution_space(), view, host.data());
 }
 
 } // namespace detail

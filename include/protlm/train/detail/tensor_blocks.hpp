@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/core/parameter_table.hpp>
 #include <protlm/train/detail/pack.hpp>
 #include <protlm/train/optimizer.hpp>
@@ -42,9 +43,8 @@ struct TensorBlocks {
 
     template <class T>
     static View<T> upload(std::string const &label, std::vector<T> const &values) {
-        View<T> view(label, values.size());
-        Kokkos::deep_copy(view, Kokkos::View<T const *, Kokkos::HostSpace, Kokkos::MemoryTraits<Kokkos::Unmanaged>>(
-                                    values.data(), values.size()));
+        View<T> view(Kokkos::view_alloc(label, Kokkos::WithoutInitializing), values.size());
+        copy_from_host(Exec(), view, values.data());
         return view;
     }
 };
