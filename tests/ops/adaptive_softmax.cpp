@@ -50,9 +50,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(labels_are_sorted_by_cluster, Case, OnDefault) {
     BOOST_TEST(compare("head", head, std::vector<double>{0, 3, 2, 4, 3, 1, 3}, {}));
     BOOST_REQUIRE(sorted.tails.size() == 2u);
     BOOST_TEST(compare("rows", host_values(sorted.tails[0].rows.view()), std::vector<double>{1, 4, 6}, {}));
-    BOOST_TEST(compare("labels", host_values(sorted.tails[0].labels.view()), std::vector<double>{1, 0, 1}, {}));
+    BOOST_TEST(compare("labels", host_values(sorted.tails[0].tokens.view()), std::vector<double>{1, 0, 1}, {}));
     BOOST_TEST(compare("rows", host_values(sorted.tails[1].rows.view()), std::vector<double>{3}, {}));
-    BOOST_TEST(compare("labels", host_values(sorted.tails[1].labels.view()), std::vector<double>{1}, {}));
+    BOOST_TEST(compare("labels", host_values(sorted.tails[1].tokens.view()), std::vector<double>{1}, {}));
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_loss_is_that_of_the_two_choices, Case, InAll) {
@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(wrong_arguments_are_told) {
     ReferenceCase::Inference context;
     std::vector<std::int32_t> const wrong{0, 7};
     BOOST_TEST(message_of([&] { sort_labels(context, wrong, ends); }) ==
-               "sort_labels: labels[1] is 7, expected at least 0 and below 7");
+               "sort_by_cluster: tokens[1] is 7, expected at least 0 and below 7");
     auto const head = context.tensor<double>(6, 5), tail = context.tensor<double>(3, 2);
     BOOST_TEST(message_of([&] {
                    adaptive_cross_entropy(context, head, {tail, tail}, sort_labels(context, labels, ends));

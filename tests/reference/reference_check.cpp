@@ -6,6 +6,7 @@
 #include <reference/check_bert.hpp>
 #include <reference/check_electra.hpp>
 #include <reference/check_t5.hpp>
+#include <reference/check_transformer_xl.hpp>
 #include <reference/check_xlnet.hpp>
 
 #include <algorithm>
@@ -52,6 +53,8 @@ bool run_case(std::filesystem::path const &folder) {
         return run_both<T5Check>(reference);
     if (architecture == "xlnet")
         return run_both<XlnetCheck>(reference);
+    if (architecture == "transformer_xl")
+        return run_both<TransformerXlCheck>(reference);
     protlm::fail((folder / "case.json").string(), ": architecture: \"", architecture, "\" is not known");
 }
 

@@ -1,11 +1,7 @@
 #pragma once
 
-#include <protlm/core/segments.hpp>
-#include <protlm/layers/recurrent_memory.hpp>
-#include <protlm/ops/concatenate.hpp>
-#include <protlm/ops/dropout.hpp>
-#include <protlm/ops/permutation_mask.hpp>
-#include <protlm/ops/sinusoid.hpp>
+#include <protlm/core/copy.hpp>
+#include <protlm/layers/relative_rows.hpp>
 
 #include <optional>
 
@@ -34,49 +30,18 @@ struct XlnetKeys {
 
 namespace detail {
 
-/// to[i] = from[rows[i]].
-template <class Context, class T, class Exec>
-Buffer<T, Exec> gather_entries(Context &context, Buffer<T, Exec> const &from, Buffer<index_t, Exec> const &rows) {
-    auto const result = context.template buffer<T>(rows.size());
-    T *const to = result.data();
-    T const *const source = from.data();
-    index_t const *const row = rows.data();
-    Kokkos::parallel_for(
-        "protlm::gather_entries", range(context.exec(), 0, rows.size()),
-        KOKKOS_LAMBDA(index_t i) { to[i] = source[row[i]]; });
-    return result;
-}
-
 /// (size) zeros, but to[rows[i]] = from[i].
 template <class Context, class Exec>
 Buffer<std::int32_t, Exec> spread_entries(Context &context, index_t size, Buffer<std::int32_t, Exec> const &from,
                                           Buffer<index_t, Exec> const &rows) {
     auto const result = context.template buffer<std::int32_t>(size);
-    Kokkos::deep_copy(context.exec(), result.view(), 0);
+    zero_values(context.exec(), result.view());
     std::int32_t *const to = result.data();
     std::int32_t const *const source = from.data();
     index_t const *const row = rows.data();
     Kokkos::parallel_for(
         "protlm::spread_entries", range(context.exec(), 0, rows.size()),
         KOKKOS_LAMBDA(index_t i) { to[row[i]] = source[i]; });
-    return result;
-}
-
-/// (R) places among the keys: positions in the sequence behind the sequence's memory.
-template <class Context, class Exec>
-Buffer<std::int32_t, Exec> places_among_keys(Context &context, TwoStreamOrder<Exec> const &order,
-                                             Segments<Exec> const &tokens, Segments<Exec> const &keys) {
-    auto const result = context.template buffer<std::int32_t>(order.target_positions.size());
-    std::int32_t *const to = result.data();
-    std::int32_t const *const position = order.target_positions.data();
-    std::int64_t const *const first = order.target_segments.device.data();
-    std::int64_t const *const token = tokens.device.data(), *const key = keys.device.data();
-    Kokkos::parallel_for(
-        "protlm::places_among_keys", range(context.exec(), 0, tokens.count()), KOKKOS_LAMBDA(index_t b) {
-            std::int64_t const memory = (key[b + 1] - key[b]) - (token[b + 1] - token[b]);
-            for (std::int64_t i = first[b]; i < first[b + 1]; ++i)
-                to[i] = position[i] + static_cast<std::int32_t>(memory);
-        });
     return result;
 }
 
@@ -94,38 +59,6 @@ Tensor<A, Exec> both_ways(Context &context, Tensor<A, Exec> const &encodings) {
                 to(count + p, j) = j < half ? -from(p, j) : from(p, j);
             }
         });
-    return y;
-}
-
-/// The sample of each row, for dropout: the batch's, or that of the keys in force; empty where rows have none.
-template <class Context, class Exec>
-Buffer<std::uint64_t, Exec> samples_of(Context &context, PackedTokens<Exec> const &batch) {
-    if constexpr (Context::training)
-        return batch.samples.size() > 0 ? batch.samples : context.dropout().sample;
-    else
-        return {};
-}
-
-/// Dropout of encodings (P, C), which all sequences share: keyed by the batch's first sample and the distance.
-template <class Context, class A, class Exec>
-Tensor<A, Exec> encodings_dropout(Context &context, Tensor<A, Exec> const &encodings, index_t behind,
-                                  Buffer<std::uint64_t, Exec> const &samples, double rate) {
-    if (!Context::training || rate == 0.0)
-        return encodings;
-    index_t const count = samples.size() > 0 ? encodings.rows() : 0; // without samples, rows are keyed by number
-    auto const sample = context.template buffer<std::uint64_t>(count);
-    auto const distance = context.template buffer<std::int32_t>(count);
-    std::uint64_t *const to_sample = sample.data();
-    std::int32_t *const to_distance = distance.data();
-    std::uint64_t const *const first = samples.data();
-    Kokkos::parallel_for(
-        "protlm::encodings_dropout", range(context.exec(), 0, count), KOKKOS_LAMBDA(index_t p) {
-            to_sample[p] = first[0];
-            to_distance[p] = static_cast<std::int32_t>(behind - p);
-        });
-    DropoutScope<Context> const scope(context, sample, distance);
-    auto y = dropout(context, encodings, rate);
-    y.set_needs_gradient(false);
     return y;
 }
 
@@ -150,7 +83,7 @@ XlnetQueries<Exec> xlnet_queries(Context &context, PackedTokens<Exec> const &bat
                                  XlnetKeys<A, Exec> const &keys) {
     XlnetQueries<Exec> queries;
     queries.segments = order.target_segments;
-    queries.places = detail::places_among_keys(context, order, batch.segments, keys.segments);
+    queries.places = order.target_places(context, keys.segments);
     if (batch.typed)
         queries.types = detail::gather_entries(context, batch.types, order.targets);
     if (auto const samples = detail::samples_of(context, batch); samples.size() > 0)
@@ -177,8 +110,7 @@ XlnetKeys<A, Exec> xlnet_keys(Context &context, PackedTokens<Exec> const &batch,
     keys.behind = keys.segments.longest - 1;
     index_t const ahead = distances.unidirectional ? 0 : batch.segments.longest - 1;
     keys.encodings =
-        detail::encodings_dropout(context, relative_sinusoids<A>(context, width, keys.behind, ahead, distances.clamp),
-                                  keys.behind, detail::samples_of(context, batch), distances.dropout_rate);
+        distance_encodings<A>(context, batch, width, {keys.behind, ahead, distances.clamp}, distances.dropout_rate);
     if (distances.bi_data) {
         check(batch.segments.count() % 2 == 0, "Xlnet: bi_data: the batch has ", batch.segments.count(),
               " sequences, expected an even number: the second half runs backward");

@@ -27,9 +27,8 @@ struct TransformerXlConfig {
     bool untie_r = true;             // biases of its own for each layer
     bool tie_word_embeddings = true; // the softmax's matrices are those of the embedding
     std::vector<bool> tie_projs;     // for each cluster: so are its projections; missing entries are false
-    /// Of the embedding, what each attention and feed-forward block adds, the feed-forward's inner activations, and
-    /// behind the last layer. The original draws once a batch for the sinusoids, too, which would make a protein's
-    /// training depend on its batch; here they are kept.
+    /// Of the embedding, the position encodings, what each attention and feed-forward block adds, the feed-forward's
+    /// inner activations, and behind the last layer.
     double dropout = 0.0;
     double dropatt = 0.0;        // of attention probabilities: inference only
     std::string init = "normal"; // or "uniform" with bound init_range

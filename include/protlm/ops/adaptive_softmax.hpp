@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/context.hpp>
+#include <protlm/core/copy.hpp>
 #include <protlm/ops/cross_entropy.hpp>
 
 #include <span>
@@ -9,45 +10,64 @@
 
 namespace protlm::inline v0 {
 
-/// Labels of an adaptive softmax, sorted by cluster: the head chooses among the shortlist's tokens and the clusters of
-/// rarer ones, a tail among the tokens of one cluster.
+/// The tokens of one cluster of a vocabulary.
 template <class Exec>
-struct AdaptiveLabels {
-    struct Tail {
-        std::vector<index_t> host_rows;    // (Ri) rows whose label is in this cluster
-        Buffer<index_t, Exec> rows;        // (Ri)
-        Buffer<std::int32_t, Exec> labels; // (Ri) from 0 within the cluster
-    };
-    Buffer<std::int32_t, Exec> head; // (R) the label, or shortlist's size + number of the tail
-    std::vector<Tail> tails;
+struct TokenCluster {
+    std::vector<index_t> host_rows;    // (Ri) where they stand
+    Buffer<index_t, Exec> rows;        // (Ri)
+    Buffer<std::int32_t, Exec> tokens; // (Ri) counted from the cluster's first
 };
 
-/// Sorts labels by cluster. @param labels (R), each in [0, ends.back()) @param ends one past the last token of each
-/// cluster, the shortlist first @throws Error when a label is in no cluster
+/// Sorts tokens by cluster. @param tokens (R), each in [0, ends.back()) @param ends one past the last token of each
+/// cluster @throws Error when a token is in no cluster
+template <class Context>
+auto sort_by_cluster(Context &context, std::span<std::int32_t const> tokens, std::span<index_t const> ends) {
+    std::vector<TokenCluster<typename Context::execution_space>> clusters(ends.size());
+    std::vector<std::vector<std::int32_t>> within(ends.size());
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+        check(tokens[i] >= 0 && tokens[i] < ends.back(), "sort_by_cluster: tokens[", i, "] is ", tokens[i],
+              ", expected at least 0 and below ", ends.back());
+        std::size_t n = 0;
+        while (tokens[i] >= ends[n])
+            ++n;
+        clusters[n].host_rows.push_back(static_cast<index_t>(i));
+        within[n].push_back(tokens[i] - (n > 0 ? static_cast<std::int32_t>(ends[n - 1]) : 0));
+    }
+    for (std::size_t n = 0; n < ends.size(); ++n) {
+        clusters[n].rows = context.template upload<index_t>(clusters[n].host_rows);
+        clusters[n].tokens = context.template upload<std::int32_t>(within[n]);
+    }
+    return clusters;
+}
+
+/// Tokens (R) copied to the host: waits for them.
+template <class Context, class Exec = typename Context::execution_space>
+std::vector<std::int32_t> tokens_on_host(Context &context, Buffer<std::int32_t, Exec> const &tokens) {
+    std::vector<std::int32_t> host(static_cast<std::size_t>(tokens.size()));
+    copy_to_host(context.exec(), host.data(), tokens.view());
+    return host;
+}
+
+/// Labels of an adaptive softmax: the head chooses among the shortlist's tokens and the clusters of rarer ones, a tail
+/// among the tokens of one cluster.
+template <class Exec>
+struct AdaptiveLabels {
+    Buffer<std::int32_t, Exec> head; // (R) the label, or shortlist's size + number of the tail
+    std::vector<TokenCluster<Exec>> tails;
+};
+
+/// Sorts labels for head and tails. @param labels (R), each in [0, ends.back()) @param ends one past the last token of
+/// each cluster, the shortlist first @throws Error when a label is in no cluster
 template <class Context>
 auto sort_labels(Context &context, std::span<std::int32_t const> labels, std::span<index_t const> ends) {
     AdaptiveLabels<typename Context::execution_space> sorted;
-    std::vector<std::int32_t> head(labels.size());
-    std::vector<std::vector<std::int32_t>> within(ends.size() - 1);
-    sorted.tails.resize(ends.size() - 1);
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-        check(labels[i] >= 0 && labels[i] < ends.back(), "sort_labels: labels[", i, "] is ", labels[i],
-              ", expected at least 0 and below ", ends.back());
-        std::size_t cluster = 0;
-        while (labels[i] >= ends[cluster])
-            ++cluster;
-        head[i] =
-            cluster == 0 ? labels[i] : static_cast<std::int32_t>(ends[0]) + static_cast<std::int32_t>(cluster) - 1;
-        if (cluster > 0) {
-            sorted.tails[cluster - 1].host_rows.push_back(static_cast<index_t>(i));
-            within[cluster - 1].push_back(labels[i] - static_cast<std::int32_t>(ends[cluster - 1]));
-        }
-    }
+    sorted.tails = sort_by_cluster(context, labels, ends);
+    sorted.tails.erase(sorted.tails.begin());
+    std::vector<std::int32_t> head(labels.begin(), labels.end());
+    for (std::size_t n = 0; n < sorted.tails.size(); ++n)
+        for (index_t const row : sorted.tails[n].host_rows)
+            head[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(ends[0]) + static_cast<std::int32_t>(n);
     sorted.head = context.template upload<std::int32_t>(head);
-    for (std::size_t n = 0; n < within.size(); ++n) {
-        sorted.tails[n].rows = context.template upload<index_t>(sorted.tails[n].host_rows);
-        sorted.tails[n].labels = context.template upload<std::int32_t>(within[n]);
-    }
     return sorted;
 }
 
@@ -73,8 +93,16 @@ struct RowLosses {
         auto const g = logits.accumulate();
         cross_entropy_backward(exec, Rows<A const>(logits.value()), labels.data(), lse.data(), seed, g.rows, !g.fresh);
     }
-    auto host_losses() const { return Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), losses.view()); }
-    auto host_correct() const { return Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), correct.view()); }
+    std::vector<A> host_losses(Exec const &exec) const { return on_host(exec, losses); }
+    std::vector<index_t> host_correct(Exec const &exec) const { return on_host(exec, correct); }
+
+  private:
+    template <class T>
+    static std::vector<T> on_host(Exec const &exec, Buffer<T, Exec> const &buffer) {
+        std::vector<T> values(static_cast<std::size_t>(buffer.size()));
+        copy_to_host(exec, values.data(), buffer.view());
+        return values;
+    }
 };
 
 /// y (R, V) = logits - log of their sum of exponentials + shift of the row.
@@ -126,33 +154,34 @@ Loss<A, Exec> adaptive_cross_entropy(Context &context, Tensor<A, Exec> const &he
                                      std::vector<Tensor<A, Exec>> const &tails, AdaptiveLabels<Exec> const &labels) {
     check_extent("adaptive_cross_entropy", "tails", "entries", tails.size(), labels.tails.size());
     std::vector<detail::RowLosses<A, Exec>> parts{{context, head, labels.head}};
-    auto const losses = parts[0].host_losses();
-    auto const correct = parts[0].host_correct();
+    auto losses = parts[0].host_losses(context.exec());
+    auto correct = parts[0].host_correct(context.exec());
     for (std::size_t n = 0; n < tails.size(); ++n) {
         if (labels.tails[n].host_rows.empty())
             continue;
-        parts.emplace_back(context, tails[n], labels.tails[n].labels);
-        auto const more = parts.back().host_losses();
-        auto const right = parts.back().host_correct();
-        for (std::size_t i = 0; i < more.extent(0); ++i) {
+        parts.emplace_back(context, tails[n], labels.tails[n].tokens);
+        auto const more = parts.back().host_losses(context.exec());
+        auto const right = parts.back().host_correct(context.exec());
+        for (std::size_t i = 0; i < more.size(); ++i) {
             auto const row = static_cast<std::size_t>(labels.tails[n].host_rows[i]);
-            losses(row) += more(i);
-            correct(row) *= right(i);
+            losses[row] += more[i];
+            correct[row] *= right[i];
         }
     }
     Loss<A, Exec> loss{context.template tensor<A>(1, 1), head.rows(), 0};
     double sum = 0.0;
-    for (std::size_t i = 0; i < losses.extent(0); ++i) {
-        sum += static_cast<double>(losses(i));
-        loss.correct += correct(i);
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+        sum += static_cast<double>(losses[i]);
+        loss.correct += correct[i];
     }
-    Kokkos::deep_copy(context.exec(), loss.sum.view(), static_cast<A>(sum));
+    auto const total = static_cast<A>(sum);
+    copy_from_host(context.exec(), loss.sum.view(), &total);
     if constexpr (Context::training)
-        context.tape().record([&context, parts, total = loss.sum] {
-            if (!total.has_gradient())
+        context.tape().record([&context, parts, result = loss.sum] {
+            if (!result.has_gradient())
                 return; // no loss depends on it
             for (auto const &part : parts)
-                part.backward(context.exec(), total.gradient().data);
+                part.backward(context.exec(), result.gradient().data);
         });
     return loss;
 }
@@ -184,7 +213,7 @@ Tensor<A, Exec> log_softmax(Context &context, Tensor<A, Exec> logits,
                 auto const target = shift.accumulate();
                 dshift = target.rows;
                 if (target.fresh)
-                    Kokkos::deep_copy(context.exec(), shift.gradient_view(), A(0));
+                    zero_values(context.exec(), shift.gradient_view());
             }
             detail::log_softmax_backward(context.exec(), Rows<A const>(y.value()), Rows<A const>(y.gradient()), shifts,
                                          column, dlogits, add, dshift);
