@@ -55,6 +55,31 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_told) {
                file + ":2:2: letter '?' (record P1) is not in the alphabet");
 }
 
+BOOST_AUTO_TEST_CASE(without_letters_to_mask_any_vocabulary_will_do) {
+    TemporaryFolder const folder;
+    auto const file = folder.write("in.fasta", ">P1\nM-K\n>P2\nX\n").string();
+    auto const vocabulary = Vocabulary::protbert();
+    auto const proteins = read_masked_proteins({file}, vocabulary, "", false);
+    std::vector<std::int32_t> const expected{vocabulary.residue_table['M'], vocabulary.residue_table['K']};
+    BOOST_TEST(proteins[0].tokens == expected, boost::test_tools::per_element());
+    PackedProteins const packed(proteins, 3);
+    std::vector<std::int32_t> const tokens{expected[0], expected[1], 3, vocabulary.residue_table['X'], 3};
+    BOOST_TEST(packed.tokens == tokens, boost::test_tools::per_element());
+    BOOST_TEST(packed.offsets == (std::vector<std::int64_t>{0, 3, 5}), boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(unwanted_tokens_are_special_ones_and_some_letters) {
+    auto const vocabulary = Vocabulary::prott5();
+    std::vector<std::int32_t> const kept{1, 127};
+    auto const unwanted = unwanted_tokens(vocabulary, 130, "XA", kept);
+    for (std::int32_t token = 0; token < 130; ++token) {
+        bool const letter = !vocabulary.is_special(token);
+        bool const expected =
+            letter ? vocabulary.letter(token) == 'X' || vocabulary.letter(token) == 'A' : token != 1 && token != 127;
+        BOOST_TEST((std::count(unwanted.begin(), unwanted.end(), token) == 1) == expected);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(proteins_are_written_in_lines_without_special_tokens) {
     TemporaryFolder const folder;
     auto const vocabulary = Vocabulary::prott5();

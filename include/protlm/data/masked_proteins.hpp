@@ -2,6 +2,9 @@
 
 #include <protlm/data/fasta.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,12 +23,14 @@ struct MaskedProtein {
 ///     >P1        letters "?", ProtT5's vocabulary        M K <extra_id_0> <extra_id_0> A
 ///     MK??A      with `spans`                            M K <extra_id_0> A
 ///
-/// @param paths FASTA files as for FastaReader @param letters stand for open residues even if they are residues, too
+/// @param paths FASTA files as for FastaReader @param letters stand for open residues even if they are residues, too;
+/// none: all are read as they stand
 /// @throws Error when the vocabulary has no sentinels or too few, or a letter is not in the alphabet
 inline std::vector<MaskedProtein> read_masked_proteins(std::vector<std::string> paths, Vocabulary alphabet,
                                                        std::string_view letters, bool spans) {
-    check(!alphabet.sentinels.empty(), "read_masked_proteins: the vocabulary has no <extra_id_0> for masked residues");
-    std::int32_t const open = alphabet.sentinels[0];
+    check(letters.empty() || !alphabet.sentinels.empty(),
+          "read_masked_proteins: the vocabulary has no <extra_id_0> for masked residues");
+    std::int32_t const open = letters.empty() ? -1 : alphabet.sentinels[0];
     for (char const letter : letters)
         alphabet.residue_table[static_cast<unsigned char>(letter)] = static_cast<std::uint8_t>(open);
     FastaReader reader(std::move(paths), alphabet);
@@ -46,6 +51,33 @@ inline std::vector<MaskedProtein> read_masked_proteins(std::vector<std::string> 
         proteins.push_back(std::move(protein));
     }
     return proteins;
+}
+
+/// Proteins one after the other, `end` behind each: what PackedView looks at.
+struct PackedProteins {
+    std::vector<std::int32_t> tokens;
+    std::vector<std::int64_t> offsets{0};
+
+    PackedProteins(std::span<MaskedProtein const> proteins, std::int32_t end) {
+        for (auto const &protein : proteins) {
+            tokens.insert(tokens.end(), protein.tokens.begin(), protein.tokens.end());
+            tokens.push_back(end);
+            offsets.push_back(static_cast<std::int64_t>(tokens.size()));
+        }
+    }
+};
+
+/// Tokens that a generated protein may not have: special ones, those past the vocabulary, and some letters.
+/// @param size of the model's vocabulary @param letters that are not wanted, though residues @param kept special
+/// tokens that may be there
+inline std::vector<std::int32_t> unwanted_tokens(Vocabulary const &vocabulary, std::int64_t size,
+                                                 std::string_view letters, std::span<std::int32_t const> kept) {
+    std::vector<std::int32_t> tokens;
+    for (std::int32_t token = 0; token < size; ++token)
+        if (vocabulary.is_special(token) ? std::find(kept.begin(), kept.end(), token) == kept.end()
+                                         : letters.find(vocabulary.letter(token)) != letters.npos)
+            tokens.push_back(token);
+    return tokens;
 }
 
 } // namespace protlm::inline v0

@@ -19,13 +19,27 @@ inline GenerationMethod generation_method(std::string_view name) {
     return GenerationMethod::sample;
 }
 
-/// Everything that a program can be told about generation.
+/// Everything that a program can be told about generation. `for_each` lists it with its help, so each is said once.
 struct GenerationPlan {
     GenerationMethod method = GenerationMethod::greedy;
     index_t number = 1; // texts for each start; one is all that greedy has
     GenerationOptions options = {};
     SamplingOptions sampling = {};
     BeamOptions beam = {}; // its `results` is `number`
+
+    /// Calls `f(name, field, help)` for every option but the method; `plan` may be constant.
+    template <class Plan, class F>
+    static void for_each(Plan &plan, F &&f) {
+        f("number", plan.number, "proteins for each input; beam: at most as many as beams, greedy: 1");
+        f("min_length", plan.options.min_length, "tokens to write at least");
+        f("max_length", plan.options.max_length, "tokens to write at most");
+        f("seed", plan.sampling.seed, "sample: another number gives other proteins");
+        f("temperature", plan.sampling.temperature, "sample: below 1 surer, above 1 more varied, 0 like greedy");
+        f("top_k", plan.sampling.top_k, "sample: only the k most probable residues; 0: all");
+        f("top_p", plan.sampling.top_p, "sample: only the most probable residues that reach this sum");
+        f("beams", plan.beam.beams, "beam: unfinished proteins that are kept");
+        f("length_penalty", plan.beam.length_penalty, "beam: scores are divided by length to this power");
+    }
 };
 
 /// `number` texts for each start, by the plan's method: copies 0, 1, ... when sampling, the best when searching.
