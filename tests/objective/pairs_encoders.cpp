@@ -65,6 +65,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(causal, Family, Families) {
                      "segment");
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(causal_evaluation_asks_for_residues_only, Family, Families) {
+    auto model = Family::model();
+    model.initialise(5);
+    Inference<Host> context;
+    Batch const batch = learnable_batch(Family::vocabulary(), 0);
+    auto const labelled = [&](CausalLanguageModel const &objective) {
+        return objective.loss(context, model, batch, Family::vocabulary(), 1).labelled;
+    };
+    BOOST_TEST(labelled(CausalLanguageModel{}) == batch.size() - batch.sequences());
+    BOOST_TEST(labelled(CausalLanguageModel{}.evaluation()) == batch.size() - 2 * batch.sequences());
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(a_causal_mask_leaks_nothing, Family, Families) {
     auto model = Family::model();
     model.initialise(5);

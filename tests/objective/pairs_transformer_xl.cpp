@@ -37,6 +37,11 @@ BOOST_AUTO_TEST_CASE(causal) {
     auto model = tiny();
     test_learns(CausalLanguageModel{}, model, vocabulary, 0.4);
     test_learns(CausalLanguageModel{.segment_length = 8}, model, vocabulary, 0.4);
+    Inference<Host> context;
+    Batch const batch = learnable_batch(vocabulary, 0);
+    auto const judged =
+        CausalLanguageModel{.segment_length = 8}.evaluation().loss(context, model, batch, vocabulary, 1);
+    BOOST_TEST(judged.labelled == batch.size() - 2 * batch.sequences()); // residues
 }
 
 BOOST_AUTO_TEST_CASE(permutation) {

@@ -112,6 +112,25 @@ BOOST_AUTO_TEST_CASE(the_decoder_reads_its_target_one_place_later) {
         }
 }
 
+BOOST_AUTO_TEST_CASE(evaluation_asks_for_hidden_residues_only) {
+    Batch const batch = random_batch(vocabulary, 30, 60);
+    auto const spans = SpanCorruption{}.apply(batch, vocabulary, 5);
+    auto const asked = SpanCorruption{}.evaluation().apply(batch, vocabulary, 5);
+    BOOST_TEST(asked.tokens == spans.tokens);
+    BOOST_TEST(asked.decoder_tokens == spans.decoder_tokens);
+    std::vector<index_t> rows;
+    Tokens labels;
+    for (std::size_t i = 0; i < spans.rows.size(); ++i)
+        if (!vocabulary.is_special(spans.labels[i])) {
+            rows.push_back(spans.rows[i]);
+            labels.push_back(spans.labels[i]);
+        }
+    BOOST_TEST(asked.rows == rows);
+    BOOST_TEST(asked.labels == labels);
+    auto const whole = ProteinDenoising{}.evaluation().apply(batch, vocabulary, 5);
+    BOOST_TEST(whole.rows == ProteinDenoising{.chosen_only = true}.apply(batch, vocabulary, 5).rows);
+}
+
 BOOST_AUTO_TEST_CASE(sentinels_ascend_and_stand_for_the_spans) {
     Batch const batch = random_batch(vocabulary, 200, 200);
     auto const it = SpanCorruption{}.apply(batch, vocabulary, 11);
