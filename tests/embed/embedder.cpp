@@ -185,6 +185,9 @@ BOOST_AUTO_TEST_CASE(a_models_folder_or_a_runs_folder_names_a_model) {
     std::filesystem::create_directories(folder / "model");
     model.save(folder / "model");
     BOOST_TEST(find_model(folder / "model") == folder / "model");
+    BOOST_TEST(message_of([&] {
+                   read_model_vocabulary(folder / "model", 37, "xlnet");
+               }).ends_with("is missing, and the vocabulary of a released xlnet is not built in"));
     BOOST_TEST((read_model_vocabulary(folder / "model", 30) == Vocabulary::protbert()));
     BOOST_TEST(message_of([&] {
                    read_model_vocabulary(folder / "model", 31);

@@ -24,7 +24,8 @@ inline std::filesystem::path find_model(std::filesystem::path const &path) {
 }
 
 /// The vocabulary in a model's folder: vocab.txt, or where there is none that of the family's ProtTrans model, ProtBert
-/// for example, if the model has as many tokens.
+/// for example, if the model has as many tokens. Those of ALBERT and XLNet are not taken: their residues' numbers are
+/// not published, and a guess would give wrong embeddings without a sign of it.
 /// @param family as Vocabulary::of takes it: config.json's model_type
 /// @throws Error when there is none, or it has more pieces than the model has tokens
 inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, index_t vocab_size,
@@ -32,6 +33,8 @@ inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, ind
     auto const file = folder / "vocab.txt";
     std::error_code ignored;
     if (!std::filesystem::exists(file, ignored)) {
+        check(family != "albert" && family != "xlnet", file.string(), ": is missing, and the vocabulary of a released ",
+              family, " is not built in");
         auto known = Vocabulary::of(family);
         check(vocab_size == known.size(), file.string(), ": is missing, and a model of ", vocab_size,
               " tokens does not have ", family == "bert" ? "ProtBert's" : "the family's", " vocabulary");
