@@ -1,6 +1,9 @@
 #include <model/xlnet_models.hpp>
 #include <support/compare.hpp>
 
+#include <protlm/embed/embedding_model.hpp>
+#include <protlm/embed/xlnet.hpp>
+
 #include <cmath>
 
 namespace {
@@ -24,6 +27,8 @@ XlnetConfig unidirectional(bool same_length = false) {
     config.same_length = same_length;
     return config;
 }
+
+static_assert(EmbeddingModel<Xlnet<>>);
 
 BOOST_AUTO_TEST_SUITE(xlnet_run)
 

@@ -61,7 +61,7 @@ inline XlnetLayerIds add_xlnet_layer(ParameterTable &table, std::string const &n
 template <Scalar S, class Exec>
 struct XlnetLayer {
     using A = accumulate_t<S>;
-    using Rows = Tensor<A, Exec>;
+    using Activations = Tensor<A, Exec>;
 
     XlnetShape shape;
     Weight<S, Exec> q, k, v, r; // (C, H D)
@@ -82,11 +82,11 @@ struct XlnetLayer {
 
     /// What all streams of a layer share: keys, values and encodings, (Tk, H D) and (P, H D).
     struct Projected {
-        Rows k, v, r;
+        Activations k, v, r;
     };
     /// @param x (Tk, C): a memory's rows and the content stream's
     template <class Context>
-    Projected project(Context &context, Rows const &x, XlnetKeys<A, Exec> const &keys) const {
+    Projected project(Context &context, Activations const &x, XlnetKeys<A, Exec> const &keys) const {
         return {linear_transposed<Context, S>(context, x, k), linear_transposed<Context, S>(context, x, v),
                 linear_transposed<Context, S>(context, keys.encodings, r)};
     }
@@ -108,8 +108,8 @@ struct XlnetLayer {
 
     /// One stream, x (R, C) to (R, C).
     template <class Context, class Mask>
-    Rows stream(Context &context, Rows const &x, Projected const &projected, XlnetQueries<Exec> const &queries,
-                XlnetKeys<A, Exec> const &keys, Mask const &mask) const {
+    Activations stream(Context &context, Activations const &x, Projected const &projected,
+                       XlnetQueries<Exec> const &queries, XlnetKeys<A, Exec> const &keys, Mask const &mask) const {
         DropoutScope<Context> const scope(context, queries.samples, queries.positions);
         auto const asked = linear_transposed<Context, S>(context, x, q);
         auto const mixed = attention<Context, A>(context, {asked, 0}, {projected.k, 0}, {projected.v, 0},

@@ -15,7 +15,7 @@ struct DirectedMaskKernel {
 
     Inner inner;
     std::int64_t const *offsets;   // (B+1): rows of the sequences' tokens
-    std::int32_t const *positions; // (Tq) of the queries within their sequences, ascending; null: queries are all tokens
+    std::int32_t const *positions; // (Tq) of queries in their sequences, ascending; null: they are all tokens
     bool causal, same_length;
 
     /// How many keys the memory has.
@@ -77,9 +77,7 @@ class DirectedMask {
         : inner_(std::move(inner)), offsets_(std::move(offsets)), positions_(std::move(positions)), causal_(causal),
           same_length_(same_length) {}
 
-    Kernel kernel() const {
-        return {inner_.kernel(), offsets_.data(), positions_.data(), causal_, same_length_};
-    }
+    Kernel kernel() const { return {inner_.kernel(), offsets_.data(), positions_.data(), causal_, same_length_}; }
 
   private:
     Inner inner_;
