@@ -118,6 +118,7 @@ class TransformerXl {
     TwoStreams<A, Exec> two_stream(Context &context, PackedTokens<Exec> const &batch,
                                    TwoStreamOrder<Exec> const &order) const {
         check(heads_.mask_embedding, "TransformerXl: two_stream: the model has no mask embedding");
+        check_extent("TransformerXl", "order", "tokens", order.rank.size(), batch.size());
         check_dropatt<Context>();
         DropoutScope<Context> const scope(context, batch);
         auto const keys = make_keys<Context>(context, batch, nullptr, true);
