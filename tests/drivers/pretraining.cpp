@@ -1,0 +1,176 @@
+// A pre-training program from FASTA to a checkpoint: log, resume, ranks, precision, messages. CMake says which program.
+
+#include "program.hpp"
+#include "support/compare.hpp"
+
+#include <protlm/io/checkpoint.hpp>
+#include <protlm/io/checkpoint_folder.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <cmath>
+
+using namespace protlm;
+using namespace protlm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A store, and a run of six steps with checkpoints at the third and the last.
+struct Run {
+    TemporaryFolder folder;
+    Run() {
+        folder.write("proteins.fasta", fasta_text(150, 90));
+        auto const prepared = run_program(setting("PROTLM_TEST_PREPARE") + " " + (folder / "proteins.fasta").string() +
+                                              " --quiet --held-out 0.1 --output " + (folder / "s.store").string(),
+                                          folder);
+        BOOST_REQUIRE_MESSAGE(prepared.status == 0, prepared.text);
+    }
+
+    /// @param options  behind the usual ones, and instead of them where they say the same
+    Ended start(std::string const &output, std::string const &options = "", int ranks = 1) const {
+        std::string command = ranks > 1 ? setting("PROTLM_TEST_MPIRUN_" + std::to_string(ranks)) + " " : "";
+        command += setting("PROTLM_TEST_PROGRAM") + " " + options;
+        for (auto const &[name, value] : {std::pair{"--data", (folder / "s.store").string()},
+                                          {"--config", setting("PROTLM_TEST_CONFIG")},
+                                          {"--output", (folder / output).string()}})
+            if (options.find(name) == options.npos)
+                command += std::string(" ") + name + " " + value;
+        return run_program(command, folder);
+    }
+    void run(std::string const &output, std::string const &options = "", int ranks = 1) const {
+        auto const ended = start(output, "--quiet " + options, ranks);
+        BOOST_REQUIRE_MESSAGE(ended.status == 0, output << ": " << ended.text);
+    }
+    fs::path checkpoint(std::string const &output, index_t step) const {
+        return folder / output / step_folder_name(step);
+    }
+    std::vector<float> weights(std::string const &output, index_t step) const {
+        return SafetensorsFile(checkpoint(output, step) / "optimizer.safetensors").read<float>("weights");
+    }
+    std::vector<nlohmann::json> log(std::string const &output) const {
+        std::ifstream file(folder / output / "log.jsonl");
+        std::vector<nlohmann::json> lines;
+        for (std::string line; std::getline(file, line);)
+            lines.push_back(nlohmann::json::parse(line));
+        return lines;
+    }
+    std::vector<double> column(std::string const &output, char const *name) const {
+        std::vector<double> values;
+        for (auto const &line : log(output))
+            if (line.contains(name))
+                values.push_back(line[name].get<double>());
+        return values;
+    }
+    static std::string setting(std::string const &name) { return protlm::test::setting(name.c_str()); }
+};
+
+/// All weights and moments after the last step, bit for bit.
+void check_same_bits(Run const &run, std::string const &actual, std::string const &expected) {
+    int files = 0;
+    for (auto const &entry : fs::recursive_directory_iterator(run.checkpoint(expected, 6))) {
+        if (entry.path().extension() != ".safetensors")
+            continue;
+        auto const name = fs::relative(entry.path(), run.checkpoint(expected, 6));
+        BOOST_TEST((read_file(run.checkpoint(actual, 6) / name) == read_file(entry.path())), name << " differs");
+        ++files;
+    }
+    BOOST_TEST(files >= 2);
+}
+
+/// Sums over ranks are rounded in another order: losses agree closely, weights to a small part of what three steps move
+/// them by. Some gradients are rounding noise alone (of a key's bias, of encodings that are the same everywhere), which
+/// Adam would divide by its own size, but for the epsilon in the configs.
+void check_close(Run const &run, std::string const &actual, std::string const &expected) {
+    auto const end = run.weights(expected, 6), begin = run.weights("whole", 3), other = run.weights(actual, 6);
+    double moved = 0, apart = 0;
+    BOOST_REQUIRE(end.size() == other.size());
+    for (std::size_t i = 0; i < end.size(); ++i) {
+        moved += std::pow(double(end[i]) - double(begin[i]), 2);
+        apart += std::pow(double(end[i]) - double(other[i]), 2);
+    }
+    BOOST_TEST(moved > 0);
+    BOOST_TEST(std::sqrt(apart) < 1e-3 * std::sqrt(moved));
+    for (char const *name : {"loss", "held_out_loss"}) {
+        auto ours = run.column(actual, name), theirs = run.column(expected, name);
+        theirs.erase(theirs.begin(), theirs.end() - static_cast<std::ptrdiff_t>(ours.size()));
+        BOOST_TEST(compare(name, ours, theirs, {.relative = 1e-4}));
+    }
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(drivers)
+
+BOOST_AUTO_TEST_CASE(from_proteins_to_checkpoints) {
+    Run const run;
+    run.run("whole");
+    auto const log = run.log("whole");
+    BOOST_REQUIRE(log.size() == 6u);
+    for (char const *name : {"loss", "accuracy", "learning_rate", "gradient_norm", "tokens"})
+        BOOST_TEST(run.column("whole", name).size() == 6u, name);
+    for (char const *name : {"held_out_loss", "held_out_perplexity", "unigram_perplexity"})
+        BOOST_TEST(run.column("whole", name).size() == 2u, name);
+    for (index_t step : {3, 6})
+        BOOST_CHECK_NO_THROW(verify_checkpoint(run.checkpoint("whole", step)));
+    BOOST_TEST(fs::exists(run.checkpoint("whole", 6) / "vocab.txt"));
+    BOOST_TEST(run.weights("whole", 6) != run.weights("whole", 3));
+
+    // The settings in force, objective included, are on record.
+    auto const state = read_json(run.checkpoint("whole", 6) / "training_state.json");
+    auto const config = read_json(setting("PROTLM_TEST_CONFIG"));
+    auto const objective = config.value("objective", nlohmann::json::object());
+    for (auto const &[name, value] : config["training"].items())
+        BOOST_TEST(state["options"][name] == value, name);
+    for (auto const &[name, value] : objective.items())
+        BOOST_TEST(state["options"]["objective"][name] == value, name);
+
+    std::string const third = run.checkpoint("whole", 3).string();
+    run.run("parts", "--resume " + third);
+    check_same_bits(run, "parts", "whole");
+
+    // A checkpoint is a model to begin with; its optimizer and its place in the data are left behind.
+    fs::path const model = run.checkpoint("whole", 6);
+    run.run("again", "--steps 1 --checkpoint-every 1 --weights " + model.string());
+    BOOST_TEST(run.column("again", "loss")[0] != run.column("whole", "loss")[0]);
+    run.run("rounded", "--steps 2 --precision bfloat16");
+    BOOST_TEST(compare("losses", run.column("rounded", "loss"),
+                       std::vector{run.column("whole", "loss")[0], run.column("whole", "loss")[1]},
+                       {.relative = 0.02}));
+
+    if (!std::getenv("PROTLM_TEST_MPIRUN_2"))
+        return;
+    run.run("two", "", 2);
+    check_close(run, "two", "whole");
+    run.run("two_resumed", "--resume " + third, 2);
+    check_close(run, "two_resumed", "whole");
+    run.run("three_resumed", "--resume " + run.checkpoint("two", 3).string(), 3);
+    check_close(run, "three_resumed", "whole");
+}
+
+BOOST_AUTO_TEST_CASE(help_and_wrong_use) {
+    Run const run;
+    auto const help = run.start("run", "--help");
+    BOOST_TEST(help.status == 0);
+    auto const option = help.text.find("--tokens-per-step"), end = help.text.find('\n', option);
+    BOOST_REQUIRE(option != std::string::npos);
+    BOOST_TEST(help.text.substr(option, end - option).find("700") != std::string::npos); // the config's value
+    BOOST_TEST(help.text.find("PROGRAM") == std::string::npos);
+    auto const fails = [&](std::string const &options, int status, std::string const &message) {
+        auto const ended = run.start("wrong", options);
+        BOOST_TEST(ended.status == status, options);
+        BOOST_TEST(ended.text.find(message) != std::string::npos, options << ": " << ended.text);
+    };
+    fails("--steps six", 104, "--steps");
+    fails("--optimizer sgd", 1, "optimizer is \"sgd\", expected adamw, lamb or adafactor");
+    fails("--data missing.store", 1, "missing.store");
+    fails("--weights missing", 1, "missing");
+    fails("--vocabulary " + (run.folder / "proteins.fasta").string(), 1, "proteins.fasta");
+    auto config = read_json(setting("PROTLM_TEST_CONFIG"));
+    config["training"]["stepz"] = 3;
+    run.folder.write("wrong.json", config.dump());
+    fails("--config " + (run.folder / "wrong.json").string(), 1, "stepz: is not a known field");
+    BOOST_TEST(!fs::exists(run.folder / "wrong" / "log.jsonl"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
