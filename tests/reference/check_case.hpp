@@ -109,13 +109,6 @@ class Report {
 /// An attention key bias has zero gradient in exact arithmetic: the softmax does not see it.
 inline bool is_key_bias(std::string const &name) { return name.ends_with("key.bias") || name.ends_with("k_proj.bias"); }
 
-/// The projection of relative encodings: the slow waves are nearly the same for all distances of a short protein, and
-/// the softmax does not see what all keys have in common, so some gradients are 1e-7 of the largest. Optimizers that
-/// divide by a gradient's size make whole steps of the rounding of these: in float, ten of 1e-3 beside weights of 0.7.
-inline bool is_encoding_projection(std::string const &name) {
-    return name.ends_with("rel_attn.r") || name.ends_with("r_net.weight");
-}
-
 /// Host copy of one tensor of a flat buffer.
 template <class View>
 std::vector<double> tensor_values(View const &flat, ParameterEntry const &entry) {
@@ -213,10 +206,8 @@ void compare_trajectory(Report &report, ReferenceCase const &reference, nlohmann
         if (tensor.name.starts_with(final) && !is_key_bias(tensor.name)) {
             ParameterId const id = parameters.table().find(tensor.name.substr(final.size()));
             check(id >= 0, reference.name(), ": the model has no parameter ", tensor.name.substr(final.size()));
-            bool const encodings = std::same_as<S, float> && is_encoding_projection(tensor.name);
-            report.compare(prefix + (encodings ? " encodings" : " weights"), tensor.name,
-                           tensor_values(parameters.values(), parameters.table()[id]), reference.expected(tensor.name),
-                           encodings ? 10 * tolerance : tolerance);
+            report.compare(prefix + " weights", tensor.name, tensor_values(parameters.values(), parameters.table()[id]),
+                           reference.expected(tensor.name), tolerance);
         }
 }
 
