@@ -61,8 +61,10 @@ tokens() {
 
 # prints "tokens_per_second share"
 ours() {
-    OMP_NUM_THREADS=$threads OMP_PROC_BIND=false "$step" --lengths "$lengths" --tokens "$3" --models "$1" \
-        --benchmark_filter="^$2/$1" --benchmark_format=json 2>/dev/null |
+    local preset=bert_$1
+    [ "$1" != protbert ] || preset=protbert
+    OMP_NUM_THREADS=$threads OMP_PROC_BIND=false "$step" --lengths "$lengths" --tokens "$3" --models "$preset" \
+        --benchmark_filter="^$2/$preset/" --benchmark_format=json 2>/dev/null |
         "$python" -c 'import json, sys; b = json.load(sys.stdin)["benchmarks"][0]; print(b["tokens_per_second"], b["share"])'
 }
 theirs() {

@@ -1,39 +1,40 @@
-// Training steps and embeddings of BERT: tokens/s on a real mix of lengths, and the share of the machine's own peak of
-// matrix products. FLOPs are those of the model: 2 a weight and token in the forward plus attention's 4 L C a layer and
-// token, three times that in training; what a backward computes again does not count.
+// Training steps and embeddings of all six families: tokens/s on a real mix of lengths, and the share of the machine's
+// own peak of matrix products, measured in the same process. flops.hpp says what counts as work.
 //
-//   step [--lengths FILE] [--tokens N] [--models small,medium,protbert] [Google Benchmark's options]
+//   step [--lengths FILE] [--tokens N] [--models bert_small,t5_medium] [--configs FOLDER] [Google Benchmark's options]
 //
-// FILE: protein lengths, one a line; without it, a built-in mix like UniProt's.
+// FILE: protein lengths, one a line; without it, a built-in mix like UniProt's. Models are the presets of
+// examples/configs/, by default every family's small and medium one. Micro-batches have at most 4,096 tokens, and each
+// is a step of its own with AdamW and clipping.
 
+#include "flops.hpp"
 #include "support.hpp"
 
 #include <protlm/core/philox.hpp>
+#include <protlm/model/albert.hpp>
 #include <protlm/model/bert.hpp>
+#include <protlm/model/electra.hpp>
+#include <protlm/model/generator_discriminator.hpp>
+#include <protlm/model/t5.hpp>
+#include <protlm/model/transformer_xl.hpp>
+#include <protlm/model/xlnet.hpp>
+#include <protlm/objective/masked.hpp>
+#include <protlm/objective/replaced.hpp>
+#include <protlm/objective/span_corruption.hpp>
 #include <protlm/train/adamw.hpp>
-#include <protlm/train/gradient_step.hpp>
+#include <protlm/train/pretraining.hpp>
 
-#include <cstring>
-#include <map>
 #include <numbers>
 #include <span>
 
 namespace protlm::bench {
 
 struct Settings {
-    std::string lengths, models = "small,medium";
+    std::string lengths, configs = PROTLM_CONFIGS, models;
     index_t tokens = 0; // 0: by model
 };
 
-/// A packed micro-batch with labels.
-struct LabelledBatch {
-    std::vector<std::int32_t> tokens, labels;
-    std::vector<index_t> rows;
-    std::vector<std::int64_t> offsets{0};
-    index_t size() const { return static_cast<index_t>(tokens.size()); }
-};
-
-/// Lengths with two special tokens, up to `total` tokens in all.
+/// Lengths of proteins, cut at `limit` tokens with two special ones, until there are `total` tokens.
 std::vector<index_t> read_lengths(std::string const &file, index_t total, index_t limit) {
     std::vector<index_t> lengths;
     std::ifstream stream(file);
@@ -50,60 +51,155 @@ std::vector<index_t> read_lengths(std::string const &file, index_t total, index_
         } else if (!(stream >> length)) {
             break;
         }
-        lengths.push_back(std::min(length + 2, limit));
-        sum += lengths.back();
+        lengths.push_back(std::min(length, limit - 2));
+        sum += lengths.back() + 2;
     }
     check(sum > 0, file, ": holds no lengths");
     return lengths;
 }
 
-/// Batches of at most 4,096 tokens; 15 % of the tokens have labels.
-std::vector<LabelledBatch> make_batches(std::vector<index_t> const &lengths) {
-    std::vector<LabelledBatch> batches(1);
-    CounterRandom const random{2, Purpose::mask, 0};
-    std::uint64_t number = 0;
+/// Proteins of these lengths and random residues, in batches of at most 4,096 tokens.
+std::vector<Batch> make_batches(std::vector<index_t> const &lengths, Vocabulary const &vocabulary) {
+    std::vector<Batch> batches(1);
+    CounterRandom const random{2, Purpose::sample, 0};
+    std::uint64_t sample = 0;
     for (index_t length : lengths) {
-        if (batches.back().size() > 0 && batches.back().size() + length > 4096)
+        if (batches.back().size() > 0 && batches.back().size() + length + 2 > 4096)
             batches.emplace_back();
-        auto &batch = batches.back();
+        std::vector<std::uint8_t> protein;
         for (index_t i = 0; i < length; ++i) {
-            auto const bits = random(number++, 0);
-            auto const token = static_cast<std::int32_t>(5 + uniform_below(bits[0], 25));
-            if (uniform_float(bits[1]) < 0.15f) {
-                batch.rows.push_back(batch.size());
-                batch.labels.push_back(token);
-            }
-            batch.tokens.push_back(token);
+            auto const bits = random(sample, static_cast<std::uint32_t>(i));
+            protein.push_back(
+                vocabulary.residues[uniform_below(bits[0], static_cast<std::uint32_t>(vocabulary.residues.size()))]);
         }
-        batch.offsets.push_back(batch.size());
+        append_sequence(batches.back(), vocabulary, protein, {}, sample++);
     }
     return batches;
 }
 
-BertConfig shape(std::string const &name) {
-    BertConfig config;
-    config.max_position_embeddings = 40000;
-    static std::map<std::string, std::array<index_t, 4>> const shapes{
-        {"small", {256, 6, 8, 1024}}, {"medium", {512, 8, 8, 2048}}, {"protbert", {1024, 30, 16, 4096}}};
-    auto const found = shapes.find(name);
-    check(found != shapes.end(), "--models: \"", name, "\" is none of small, medium, protbert");
-    config.hidden_size = found->second[0];
-    config.num_hidden_layers = found->second[1];
-    config.num_attention_heads = found->second[2];
-    config.intermediate_size = found->second[3];
-    return config;
-}
+// ---- the families: config, objective, work -----------------------------------------------------------------------
 
-/// FLOPs of one forward over sequences of these lengths.
-double forward_flops(BertConfig const &c, std::vector<index_t> const &lengths) {
-    double const width = static_cast<double>(c.hidden_size), inner = static_cast<double>(c.intermediate_size);
-    double sum = 0;
-    for (index_t length : lengths) {
-        double const l = static_cast<double>(length);
-        sum += 2 * l * (4 * width * width + 2 * width * inner) + 4 * l * l * width;
+struct BertFamily {
+    static constexpr char const *name = "bert";
+    template <Scalar S = float>
+    using Model = Bert<S, Exec>;
+    BertConfig config;
+    MaskedLanguageModel objective;
+    explicit BertFamily(Fields const &fields) : config(bert_config(fields)) {}
+
+    Model<> model() const { return Model<>(config); }
+    double training_flops(Batch const &batch, Vocabulary const &vocabulary) const {
+        return encoder_flops(config, batch) +
+               head_flops(config, number(objective.apply(batch, vocabulary, 1).rows.size()));
     }
-    return sum * static_cast<double>(c.num_hidden_layers);
-}
+    double embedding_flops(Batch const &batch) const { return encoder_flops(config, batch); }
+    template <Scalar S = float>
+    Model<S> encoder() const {
+        return Model<S>(config, {.masked = false});
+    }
+};
+
+struct AlbertFamily {
+    static constexpr char const *name = "albert";
+    AlbertConfig config;
+    MaskedLanguageModel objective;
+    explicit AlbertFamily(Fields const &fields) : config(albert_config(fields)) {}
+
+    Albert<float, Exec> model() const { return Albert<float, Exec>(config); }
+    double training_flops(Batch const &batch, Vocabulary const &vocabulary) const {
+        return encoder_flops(config, batch) +
+               head_flops(config, number(objective.apply(batch, vocabulary, 1).rows.size()));
+    }
+    double embedding_flops(Batch const &batch) const { return encoder_flops(config, batch); }
+    template <Scalar S = float>
+    auto encoder() const {
+        return model();
+    }
+};
+
+/// The generator runs over all tokens, with logits of the masked ones; the discriminator judges every residue.
+struct ElectraFamily {
+    static constexpr char const *name = "electra";
+    ElectraPairConfig config;
+    ReplacedTokenDetection objective;
+    explicit ElectraFamily(Fields const &fields) : config(electra_pair_config(fields)) {}
+
+    auto model() const {
+        return GeneratorDiscriminator<Electra<float, Exec>, Electra<float, Exec>>(config.generator,
+                                                                                  config.discriminator);
+    }
+    double training_flops(Batch const &batch, Vocabulary const &vocabulary) const {
+        auto const counts = objective.counts(batch, vocabulary, 1);
+        return encoder_flops(config.generator, batch) + head_flops(config.generator, number(counts[1])) +
+               encoder_flops(config.discriminator, batch) + detection_flops(config.discriminator, number(counts[0]));
+    }
+    double embedding_flops(Batch const &batch) const { return encoder_flops(config.discriminator, batch); }
+    template <Scalar S = float>
+    auto encoder() const {
+        return Electra<float, Exec>(config.discriminator);
+    }
+};
+
+struct T5Family {
+    static constexpr char const *name = "t5";
+    T5Config config;
+    ProteinDenoising objective;
+    explicit T5Family(Fields const &fields) : config(t5_config(fields)) {}
+
+    T5<float, Exec> model() const { return T5<float, Exec>(config); }
+    double training_flops(Batch const &batch, Vocabulary const &) const {
+        return encoder_flops(config, batch) + decoder_flops(config, batch);
+    }
+    double embedding_flops(Batch const &batch) const { return encoder_flops(config, batch); }
+    template <Scalar S = float>
+    auto encoder() const {
+        return model();
+    }
+};
+
+struct XlnetFamily {
+    static constexpr char const *name = "xlnet";
+    XlnetConfig config;
+    PermutationLanguageModel objective;
+    explicit XlnetFamily(Fields const &fields) : config(xlnet_config(fields)) {}
+
+    Xlnet<float, Exec> model() const { return Xlnet<float, Exec>(config); }
+    double training_flops(Batch const &batch, Vocabulary const &vocabulary) const {
+        return two_stream_flops(config, batch, objective.apply(batch, vocabulary, 1));
+    }
+    double embedding_flops(Batch const &batch) const { return encoder_flops(config, batch); }
+    template <Scalar S = float>
+    auto encoder() const {
+        return model();
+    }
+};
+
+struct TransformerXlFamily {
+    static constexpr char const *name = "transfo-xl";
+    TransformerXlConfig config;
+    CausalLanguageModel objective;
+    explicit TransformerXlFamily(Fields const &fields) : config(transformer_xl_config(fields)) {
+        objective.segment_length = fields.object("objective").optional<index_t>("segment_length", 0);
+    }
+
+    TransformerXl<float, Exec> model() const { return TransformerXl<float, Exec>(config); }
+    double training_flops(Batch const &batch, Vocabulary const &vocabulary) const {
+        return segments_flops(config, objective.apply(batch, vocabulary));
+    }
+    double embedding_flops(Batch const &batch) const {
+        CausalSegment whole;
+        whole.tokens = batch.tokens;
+        whole.offsets = batch.offsets;
+        whole.samples = batch.samples;
+        return segments_flops(config, {whole}) - map_flops(batch.size(), config.d_embed, config.vocab_size);
+    }
+    template <Scalar S = float>
+    auto encoder() const {
+        return model();
+    }
+};
+
+// ---- measuring ---------------------------------------------------------------------------------------------------
 
 /// Runs `pass` over all batches once an iteration and reports tokens/s and the share of the peak.
 template <class Pass>
@@ -126,71 +222,87 @@ void measure(benchmark::State &state, Pass const &pass, index_t tokens, double f
     state.counters["share"] = flops * runs / seconds / peak;
 }
 
+/// Tokens of one run: some seconds.
+index_t tokens_for(Settings const &settings, std::string const &model, index_t small) {
+    return settings.tokens              ? settings.tokens
+           : model.ends_with("_small")  ? small
+           : model.ends_with("_medium") ? small * 5 / 12
+                                        : 4096;
+}
+
+Fields preset(Settings const &settings, std::string const &model) {
+    return read_fields(settings.configs + '/' + model + ".json");
+}
+
+/// Sums of tokens and work over all batches.
+template <class F>
+std::pair<index_t, double> total(std::vector<Batch> const &batches, F const &flops) {
+    std::pair<index_t, double> sum{0, 0.0};
+    for (auto const &batch : batches) {
+        sum.first += batch.size();
+        sum.second += flops(batch);
+    }
+    return sum;
+}
+
+template <class Family>
 void train(benchmark::State &state, std::string const &name, Settings const &settings) {
-    index_t const wanted = settings.tokens    ? settings.tokens
-                           : name == "small"  ? 60000
-                           : name == "medium" ? 25000
-                                              : 4096;
-    auto const lengths = read_lengths(settings.lengths, wanted, 512);
-    auto const batches = make_batches(lengths);
-    Bert<float, Exec> model(shape(name));
+    Family const family(preset(settings, name));
+    auto const vocabulary = Vocabulary::of(Family::name);
+    auto const batches =
+        make_batches(read_lengths(settings.lengths, tokens_for(settings, name, 60000), 512), vocabulary);
+    auto model = family.model();
     model.initialise(1);
-    model.parameters().enable_gradients();
     AdamW<float, Exec> optimizer(model.parameters(), {});
     GradientStep<float, Exec> step(model.parameters(), 1.0);
     Training<Exec> context;
     NoExchange exchange;
-    index_t number = 0, tokens = 0;
-    auto const loss = [&](auto &c, LabelledBatch const &batch) {
-        auto const packed = make_packed(c, {batch.tokens, {}, batch.offsets});
-        return model.token_loss(c, gather_rows(c, model.encode(c, packed), c.template upload<index_t>(batch.rows)), c.template upload<std::int32_t>(batch.labels));
+    index_t number = 0;
+    using Model = decltype(model);
+    ObjectiveLoss<decltype(family.objective), Model> loss{family.objective, model, vocabulary};
+    KeyedLoss<decltype(loss)> const keyed{loss, 1};
+    auto const run = [&](Batch const &batch) {
+        step(context, std::span(&batch, 1), keyed, optimizer, exchange, ++number, 1e-4, [] { return RankNews{}; });
     };
-    auto const run = [&](LabelledBatch const &batch) {
-        step(context, std::span(&batch, 1), loss, optimizer, exchange, ++number, 1e-4, [] { return RankNews{}; });
-    };
-    for (auto const &batch : batches)
-        tokens += batch.size();
     run(batches.front());
     run(batches[batches.size() / 2]);
+    auto const [tokens, flops] =
+        total(batches, [&](Batch const &batch) { return family.training_flops(batch, vocabulary); });
     measure(
-        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
-        3 * forward_flops(model.config(), lengths));
+        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens, 3 * flops);
     state.counters["activations_MB"] = static_cast<double>(context.pool().statistics().peak_bytes) * 1e-6;
 }
 
-template <Scalar S>
+template <class Family, Scalar S = float>
 void embed(benchmark::State &state, std::string const &name, Settings const &settings) {
-    index_t const wanted = settings.tokens    ? settings.tokens
-                           : name == "small"  ? 120000
-                           : name == "medium" ? 50000
-                                              : 6000;
-    auto lengths = read_lengths(settings.lengths, wanted, 1 << 30);
+    Family const family(preset(settings, name));
+    auto lengths = read_lengths(settings.lengths, tokens_for(settings, name, 120000), 1 << 30);
     std::sort(lengths.rbegin(), lengths.rend());
-    auto const batches = make_batches(lengths);
-    Bert<S, Exec> model(shape(name), {.masked = false});
+    auto const batches = make_batches(lengths, Vocabulary::of(Family::name));
+    auto model = family.template encoder<S>();
     model.initialise(1);
     Inference<Exec> context;
-    index_t tokens = 0;
-    auto const run = [&](LabelledBatch const &batch) {
-        auto const packed = make_packed(context, {batch.tokens, {}, batch.offsets});
+    auto const run = [&](Batch const &batch) {
+        auto const packed = make_packed(context, {batch.tokens, {}, batch.offsets, batch.samples});
         auto const hidden = model.encode(context, packed);
         benchmark::DoNotOptimize(hidden.value().data);
     };
-    for (auto const &batch : batches)
-        tokens += batch.size();
     run(batches.front());
+    auto const [tokens, flops] = total(batches, [&](Batch const &batch) { return family.embedding_flops(batch); });
     measure(
-        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens,
-        forward_flops(model.config(), lengths));
+        state, [&] { std::for_each(batches.begin(), batches.end(), run); }, tokens, flops);
 }
 
 /// Takes this program's own options out of the command line.
 Settings read_settings(int &argc, char **argv) {
     Settings settings;
+    for (char const *size : {"small", "medium"})
+        for (char const *family : {"bert", "albert", "electra", "t5", "xlnet", "transformer_xl"})
+            settings.models.append(settings.models.empty() ? "" : ",").append(family).append("_").append(size);
     int kept = 1;
     for (int i = 1; i < argc; ++i) {
         std::string const option = argv[i];
-        bool const own = option == "--lengths" || option == "--tokens" || option == "--models";
+        bool const own = option == "--lengths" || option == "--tokens" || option == "--models" || option == "--configs";
         check(!own || i + 1 < argc, option, ": needs a value");
         if (option == "--lengths")
             settings.lengths = argv[++i];
@@ -198,6 +310,8 @@ Settings read_settings(int &argc, char **argv) {
             settings.tokens = std::stoll(argv[++i]);
         else if (option == "--models")
             settings.models = argv[++i];
+        else if (option == "--configs")
+            settings.configs = argv[++i];
         else
             argv[kept++] = argv[i];
     }
@@ -205,20 +319,39 @@ Settings read_settings(int &argc, char **argv) {
     return settings;
 }
 
+template <class Family>
+void add_family(std::string const &name, Settings const &settings) {
+    auto const add = [&](std::string const &task, auto run) {
+        benchmark::RegisterBenchmark((task + '/' + name).c_str(),
+                                     [=](benchmark::State &state) { run(state, name, settings); })
+            ->UseManualTime()
+            ->Iterations(1)
+            ->Unit(benchmark::kSecond);
+    };
+    Family const checked(preset(settings, name)); // a name that is none is an error now
+    add("train", train<Family>);
+    add("embed", embed<Family>);
+    if constexpr (std::same_as<Family, BertFamily>)
+        add("embed_bfloat16_weights", embed<Family, bfloat16>);
+}
+
 void add_benchmarks(Settings const &settings) {
     std::istringstream models(settings.models);
     for (std::string name; std::getline(models, name, ',');) {
-        auto const add = [&](std::string const &task, auto run) {
-            benchmark::RegisterBenchmark((task + '/' + name).c_str(),
-                                         [=](benchmark::State &state) { run(state, name, settings); })
-                ->UseManualTime()
-                ->Iterations(1)
-                ->Unit(benchmark::kSecond);
-        };
-        shape(name);
-        add("train", train);
-        add("embed", embed<float>);
-        add("embed_bfloat16_weights", embed<bfloat16>);
+        auto const fields = preset(settings, name);
+        auto const family = fields.has("generator") ? "electra" : fields.required<std::string>("model_type");
+        if (family == "bert")
+            add_family<BertFamily>(name, settings);
+        else if (family == "albert")
+            add_family<AlbertFamily>(name, settings);
+        else if (family == "electra")
+            add_family<ElectraFamily>(name, settings);
+        else if (family == "t5")
+            add_family<T5Family>(name, settings);
+        else if (family == "xlnet")
+            add_family<XlnetFamily>(name, settings);
+        else
+            add_family<TransformerXlFamily>(name, settings);
     }
 }
 
