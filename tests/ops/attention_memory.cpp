@@ -1,5 +1,7 @@
 #include "attention_reference.hpp"
 
+#include <protlm/ops/relative_score.hpp>
+
 namespace protlm::test {
 namespace {
 
@@ -66,6 +68,26 @@ BOOST_AUTO_TEST_CASE(memory_is_linear_in_the_length) {
     };
     BOOST_TEST(extra_bytes(6000, 2, biased, FullMask{}) < 5 * extra_bytes(1500, 2, biased, FullMask{}));
     BOOST_TEST(extra_bytes(6000, 2, biased, FullMask{}) < 60 * megabyte);
+}
+
+// The relative term as well: encodings of twice as many offsets as tokens, their sums and their gradient.
+BOOST_AUTO_TEST_CASE(memory_of_the_relative_term_is_linear_in_the_length) {
+    ParameterTable table;
+    auto const id = table.add("r_w_bias", {2, width}, Initialiser::truncated_normal(1.0));
+    Parameters<float, Exec> parameters(table);
+    parameters.initialise(1);
+    parameters.enable_gradients();
+    auto const bytes = [&](index_t length) {
+        auto const relative = [&](Context &context) {
+            auto const r =
+                make_tensor<float>(context, 2 * length - 1, 2 * width, random_values((2 * length - 1) * 2 * width, 5));
+            auto const bias = parameters.weight(id);
+            return RelativeScore<float, Exec>(context, r, length - 1, bias, bias, 0.125f);
+        };
+        return extra_bytes(length, 2, relative, FullMask{});
+    };
+    BOOST_TEST(bytes(6000) < 5 * bytes(1500));
+    BOOST_TEST(bytes(6000) < 100 * megabyte);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -119,7 +119,7 @@ class RelativeScore {
         kernel_.transposed = nullptr;
         if constexpr (Context::on_host) {
             // a stride off the powers of two, which would put the rows of a product into few sets of the cache
-            index_t const stride = (detail::transposed_lead + r.rows() + detail::lanes<A> + 63) / 64 * 64 + 16;
+            index_t const stride = (detail::transposed_lead + r.rows() + detail::strip_cols<A> + 63) / 64 * 64 + 16;
             transposed_ = context.template buffer<A>(r.cols() * stride);
             detail::transpose_encodings(context, Rows<A const>(r.value()), transposed_, stride);
             kernel_.transposed = transposed_.data();

@@ -75,15 +75,15 @@ template <int R, int NV, class Left, class S>
 }
 
 /// The same for any number of rows: full blocks, then half of one, then pairs and single rows.
-template <int NV, class Left, class S>
+template <int NV, int R = panel_rows, class Left, class S>
 inline void micro_rows(Left a, S const *b, index_t b_row, SumsFrom<S> from, S *c, index_t c_row, index_t rows,
                        index_t k) {
     index_t i = 0;
-    for (; i + panel_rows <= rows; i += panel_rows)
-        micro_kernel<panel_rows, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
-    if (i + panel_rows / 2 <= rows) {
-        micro_kernel<panel_rows / 2, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
-        i += panel_rows / 2;
+    for (; i + R <= rows; i += R)
+        micro_kernel<R, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
+    if (i + R / 2 <= rows) {
+        micro_kernel<R / 2, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);
+        i += R / 2;
     }
     for (; i + 2 <= rows; i += 2)
         micro_kernel<2, NV>(a.from_row(i), b, b_row, from.at(i, 0), c + i * c_row, c_row, k);

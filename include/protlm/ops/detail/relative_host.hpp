@@ -1,6 +1,6 @@
 #pragma once
 
-// The relative term on hosts. The scores of 12 neighbouring queries and 128 keys need the encodings of 139 offsets: one
+// The relative term on hosts. The scores of 16 neighbouring queries and 128 keys need the encodings of 143 offsets: one
 // product with these, of which each row is shifted by one against the next. Nothing is moved for the shift: a stride of
 // one element less, or more, reads a strip of offsets as a tile of keys, and a tile of keys as a strip of offsets.
 
@@ -10,6 +10,25 @@
 #include <utility>
 
 namespace protlm::inline v0::detail {
+
+/// Queries of a strip, and rows and registers of the kernel that multiplies it with encodings: as many offsets as the
+/// keys of a tile and these queries have fill whole registers, and whole steps of the kernel.
+#if defined(__AVX512F__)
+inline constexpr index_t strip_rows = 16;
+inline constexpr int strip_kernel_rows = 8, strip_vectors = 3;
+#else
+inline constexpr index_t strip_rows = 12;
+inline constexpr int strip_kernel_rows = panel_rows, strip_vectors = panel_vectors;
+#endif
+template <class A>
+inline constexpr index_t strip_cols = strip_vectors *lanes<A>;
+/// Queries at places of their own are one strip as long as they lie within so many places.
+inline constexpr index_t strip_span = 64;
+/// Elements between the rows of a strip of consecutive queries, and of any strip. With the first, the strips of a tile
+/// interleave so that row i begins (strip_stride - 1) i elements on, already shifted to its own offsets.
+inline constexpr index_t strip_stride = key_tile + 32, wide_stride = key_tile + strip_span + 16;
+/// Zero columns before the transposed encodings.
+inline constexpr index_t transposed_lead = 16;
 
 /// How the sums of one head of one sequence lie in `partials`: r_w, r_r, r_s, the two segment vectors, and the rows of
 /// r that the sequence reaches, each of padded head width.
@@ -22,10 +41,10 @@ struct RelativePartials {
 /// Scratch of one task.
 template <class A>
 struct RelativeWork {
-    A *q;                                 // (queries, padded width): (q + r_r) times the factor
-    A *strip, *start;                     // one tile
-    A *same;                              // (queries, 2): segment term of a key of the same and of another type
-    A *types;                             // (keys): the keys' types as numbers
+    A *q;                        // (queries, padded width): (q + r_r) times the factor
+    A *strip, *start;            // one tile
+    A *same;                     // (queries, 2): segment term of a key of the same and of another type
+    A *types;                    // (keys): the keys' types as numbers
     A *dq, *weights, *encodings; // backward: (queries, padded width), (queries, 2), (used, padded width)
 
     RelativeWork(A *memory, index_t queries, index_t keys, index_t p) {
@@ -45,11 +64,11 @@ struct RelativeWork {
 };
 
 /// Some neighbouring queries of a tile and the stretch of offsets between them and its keys: column c of the strip
-/// belongs to row low + c of r; the row of a query at `position` begins at column last - position. Columns outside
-/// [begin, end) have no encoding.
+/// belongs to row low + c of r; the row of a query at `position` begins at column last - position. Columns from `end`
+/// on have no encoding.
 struct RelativeStrip {
     index_t row, rows; // within the tile
-    index_t last, low, begin, end;
+    index_t last, low, end;
 };
 
 /// All strips of a tile.
@@ -61,7 +80,8 @@ struct RelativeStrips {
 template <class Score>
 RelativeStrip relative_strip(Score const &score, AttentionTile const &tile, index_t row) {
     index_t const query = tile.q0 + row, first = score.position(tile.place, query);
-    RelativeStrip strip{row, std::min(strip_rows, tile.rows - row), first + strip_rows - 1, 0, 0, 0};
+    index_t const most = score.positions ? index_t(panel_rows) : strip_rows;
+    RelativeStrip strip{row, std::min(most, tile.rows - row), first + strip_rows - 1, 0, 0};
     if (score.positions) {
         index_t rows = 1;
         while (rows < strip.rows && score.position(tile.place, query + rows) - first < strip_span)
@@ -70,8 +90,7 @@ RelativeStrip relative_strip(Score const &score, AttentionTile const &tile, inde
         strip.last = score.position(tile.place, query + rows - 1);
     }
     strip.low = score.behind - strip.last + tile.k0;
-    strip.begin = std::max<index_t>(0, -strip.low);
-    strip.end = std::max(strip.begin, std::min(tile.keys + strip.last - first, score.reach - strip.low));
+    strip.end = std::max<index_t>(0, std::min(tile.keys + strip.last - first, score.reach - strip.low));
     return strip;
 }
 
@@ -97,9 +116,9 @@ inline A dot(A const *a, A const *b, index_t width) {
     return sum_lanes<A>(sum);
 }
 
-/// Columns [j, j + NV registers) of the scores of all strips, each of which is `stride` elements a row and begins
-/// `step` elements a row of the tile after the first. Neighbouring strips share most of the encodings.
-template <int NV, class A, class Score>
+/// Columns [j, j + strip_cols) of the scores of all strips, of which each is `stride` elements a row and begins `step`
+/// elements a row of the tile after the first. Neighbouring strips share most of the encodings.
+template <class A, class Score>
 void relative_strip_scores(Score const &score, AttentionTile const &tile, RelativeStrips const &strips, index_t j,
                            RelativeWork<A> const &work, index_t step, index_t stride) {
     index_t const width = score.width(tile.place), p = padded<A>(width);
@@ -108,9 +127,9 @@ void relative_strip_scores(Score const &score, AttentionTile const &tile, Relati
     for (index_t i = 0; i < strips.count; ++i) {
         RelativeStrip const &s = strips.strip[i];
         if (j < s.end)
-            micro_rows<NV>(LeftRows<A>{work.q + (tile.q0 + s.row - tile.first) * p, p}, r + s.low,
-                           score.transposed_stride, SumsFrom<A>{}, work.strip + s.row * step + j, stride, s.rows,
-                           width);
+            micro_rows<strip_vectors, strip_kernel_rows>(LeftRows<A>{work.q + (tile.q0 + s.row - tile.first) * p, p},
+                                                         r + s.low, score.transposed_stride, SumsFrom<A>{},
+                                                         work.strip + s.row * step + j, stride, s.rows, width);
     }
 }
 
@@ -134,16 +153,31 @@ void relative_rows(Score const &score, AttentionTile const &tile, RelativeStrip 
     }
 }
 
+/// Asks for what is needed next, far from what is read now. The empty statement keeps the compiler from taking a loop
+/// of these for one without effect.
+inline void prefetch(void const *address) {
+    __builtin_prefetch(address);
+    asm volatile("");
+}
+
+/// Asks for the encodings that the next tile of queries needs beyond those of this one, whose lowest is `low`.
+template <class A, class Score>
+void prefetch_transposed(Score const &score, AttentionPlace const &place, index_t low) {
+    A const *const r = score.transposed + score.first(place) * score.transposed_stride + transposed_lead +
+                       score.half(place) + low - query_tile;
+    for (index_t d = 0; d < score.width(place) && low >= query_tile; ++d)
+        for (index_t j = 0; j < query_tile; j += 64 / index_t(sizeof(A)))
+            prefetch(r + d * score.transposed_stride + j);
+}
+
 template <class A, class Score>
 SumsFrom<A> relative_start(Score const &score, AttentionTile const &tile, RelativeWork<A> const &work) {
     bool const consecutive = !score.positions, copied = !consecutive || score.segment.query_types;
     index_t const stride = consecutive ? strip_stride : wide_stride, step = consecutive ? stride - 1 : stride;
     RelativeStrips const strips = relative_strips(score, tile);
-    index_t j = 0;
-    for (; j + lanes<A> < strips.end; j += panel_cols<A>)
-        relative_strip_scores<panel_vectors>(score, tile, strips, j, work, step, stride);
-    if (j < strips.end)
-        relative_strip_scores<1>(score, tile, strips, j, work, step, stride);
+    prefetch_transposed<A>(score, tile.place, strips.strip[strips.count - 1].low);
+    for (index_t j = 0; j < strips.end; j += strip_cols<A>)
+        relative_strip_scores(score, tile, strips, j, work, step, stride);
     for (index_t i = 0; i < strips.count; ++i) {
         RelativeStrip const &s = strips.strip[i];
         A *const scores = work.strip + s.row * step;
@@ -213,57 +247,89 @@ void segment_gradient_tile(Score const &score, AttentionTile const &tile, Relati
     }
 }
 
-/// The gradients of each strip as a matrix of its offsets: a view of the tile, or with queries at places of their own
-/// copied, each row from its own first offset.
+/// f(registers, j) for the columns of a padded head, a panel or a register at a time.
+template <class A, class F>
+void for_panels(index_t p, F const &f) {
+    index_t j = 0;
+    for (; j + panel_cols<A> <= p; j += panel_cols<A>)
+        f(std::integral_constant<int, panel_vectors>(), j);
+    if (j < p)
+        f(std::integral_constant<int, 1>(), j);
+}
+
+/// dq += gradients of a tile times encodings, and the encodings' sums, unless null, += the transposed times the
+/// queries: for consecutive queries. A row of the tile, read from one element further left than the row before, is a
+/// row of offsets; `encodings` and `sums` begin with the offset of the last query and the first key.
+template <class A>
+void consecutive_gradients(AttentionTile const &tile, index_t p, index_t reach, A const *gradient, A const *q,
+                           A const *encodings, A *dq, A *sums) {
+    index_t const stride = tile_stride + 1, last = tile.rows - 1;
+    index_t const end = std::min(tile.keys + last, reach); // offsets that have an encoding
+    A const *const skewed = gradient - last;
+    for_panels<A>(p, [&](auto vectors, index_t j) {
+        for (index_t i = 0; i < tile.rows; i += panel_rows) {
+            index_t const rows = std::min<index_t>(panel_rows, tile.rows - i);
+            index_t const first = last - (i + rows - 1), count = std::min(tile.keys + rows - 1, end - first);
+            if (count > 0)
+                micro_rows<vectors()>(LeftRows<A>{skewed + first + i * stride, stride}, encodings + first * p + j, p,
+                                      dq + i * p + j, p, rows, count, true);
+        }
+    });
+    for_panels<A>(sums ? p : 0, [&](auto vectors, index_t j) {
+        for (index_t c = 0; c < end; c += panel_rows) { // each block of offsets takes the queries that have keys there
+            index_t const first = std::max<index_t>(0, last - (c + panel_rows - 1));
+            index_t const rows = std::min(last, last + tile.keys - 1 - c) + 1 - first;
+            micro_rows<vectors()>(LeftColumns<A>{skewed + c + first * stride, stride}, q + first * p + j, p,
+                                  sums + c * p + j, p, std::min<index_t>(panel_rows, end - c), rows, true);
+        }
+    });
+}
+
+/// The same for one strip of queries at places of their own, whose gradients are copied to their offsets first.
 template <class A, class Score>
-SumsFrom<A> relative_skew(Score const &score, AttentionTile const &tile, RelativeStrips const &strips,
-                          A const *gradient, RelativeWork<A> const &work) {
-    if (!score.positions)
-        return {gradient - (strip_rows - 1), tile_stride};
-    std::fill_n(work.strip, tile.rows * wide_stride, A(0));
-    for (index_t i = 0; i < strips.count; ++i) {
-        RelativeStrip const &s = strips.strip[i];
-        for (index_t row = s.row; row < s.row + s.rows; ++row)
-            std::copy_n(gradient + row * tile_stride, tile.keys,
-                        work.strip + row * wide_stride + s.last - score.position(tile.place, tile.q0 + row));
-    }
-    return {work.strip, wide_stride};
-}
-
-/// Columns [j, j + NV registers) of dq += gradients of each strip times its encodings, and, unless `sums` is null, of
-/// the encodings' sums += the transposed times the queries.
-template <int NV, class A, class Score>
-void relative_gradient_panel(Score const &score, AttentionTile const &tile, RelativeStrips const &strips, index_t j,
-                             SumsFrom<A> skew, RelativeWork<A> const &work, A *sums) {
-    index_t const p = padded<A>(score.width(tile.place)), floor = score.partials(tile.place).floor;
-    index_t const stride = score.positions ? skew.stride : skew.stride + 1; // each row one element further left
-    for (index_t i = 0; i < strips.count; ++i) {
-        RelativeStrip const &s = strips.strip[i];
-        if (s.begin == s.end)
-            continue;
-        index_t const query = tile.q0 + s.row, first = s.low + s.begin - floor, count = s.end - s.begin;
-        A const *const strip = skew.data + s.row * skew.stride + s.begin;
-        A *const dq = work.dq + query * p + j;
-        micro_rows<NV>(LeftRows<A>{strip, stride}, work.encodings + first * p + j, p, dq, p, s.rows, count, true);
+void strip_gradients(Score const &score, AttentionTile const &tile, RelativeStrip const &s, index_t p,
+                     A const *gradient, A *skewed, A const *q, A const *encodings, A *dq, A *sums) {
+    std::fill_n(skewed, s.rows * wide_stride, A(0));
+    for (index_t i = 0; i < s.rows; ++i)
+        std::copy_n(gradient + (s.row + i) * tile_stride, tile.keys,
+                    skewed + i * wide_stride + s.last - score.position(tile.place, tile.q0 + s.row + i));
+    for_panels<A>(p, [&](auto vectors, index_t j) {
+        micro_rows<vectors()>(LeftRows<A>{skewed, wide_stride}, encodings + j, p, dq + s.row * p + j, p, s.rows, s.end,
+                              true);
         if (sums)
-            micro_rows<NV>(LeftColumns<A>{strip, stride}, work.q + query * p + j, p, sums + first * p + j, p, count,
-                           s.rows, true);
-    }
+            micro_rows<vectors()>(LeftColumns<A>{skewed, wide_stride}, q + s.row * p + j, p, sums + j, p, s.end, s.rows,
+                                  true);
+    });
 }
 
+/// The gradients of dq, of r and of the segment term through one tile.
 template <class A, class Score>
 void relative_gradient_tile(Score const &score, AttentionTile const &tile, RelativeWork<A> const &work,
                             A const *gradient, A *partials) {
     index_t const p = padded<A>(score.width(tile.place));
-    RelativeStrips const strips = relative_strips(score, tile);
-    SumsFrom<A> const skew = relative_skew(score, tile, strips, gradient, work);
-    A *const sums =
-        partials ? partials + (score.partials(tile.place).row + RelativePartials::vectors) * p : nullptr;
-    index_t j = 0;
-    for (; j + panel_cols<A> <= p; j += panel_cols<A>)
-        relative_gradient_panel<panel_vectors>(score, tile, strips, j, skew, work, sums);
-    if (j < p)
-        relative_gradient_panel<1>(score, tile, strips, j, skew, work, sums);
+    auto const at = score.partials(tile.place);
+    A *const sums = partials ? partials + (at.row + RelativePartials::vectors) * p : nullptr;
+    A const *const q = work.q + tile.q0 * p;
+    A *const dq = work.dq + tile.q0 * p;
+    if (score.positions) {
+        RelativeStrips const strips = relative_strips(score, tile);
+        for (index_t i = 0; i < strips.count; ++i) {
+            RelativeStrip const &s = strips.strip[i];
+            index_t const row = s.low - at.floor;
+            strip_gradients(score, tile, s, p, gradient, work.strip, q, work.encodings + row * p, dq,
+                            sums ? sums + row * p : nullptr);
+        }
+    } else {
+        index_t const low = score.behind - score.position(tile.place, tile.q0 + tile.rows - 1) + tile.k0;
+        index_t const row = low - at.floor;
+        for (index_t i = std::max<index_t>(row - query_tile, 0) * p; i < row * p; i += 64 / index_t(sizeof(A))) {
+            prefetch(work.encodings + i); // what the next tile of queries needs beyond this one
+            if (sums)
+                prefetch(sums + i);
+        }
+        consecutive_gradients(tile, p, score.reach - low, gradient, q, work.encodings + row * p, dq,
+                              sums ? sums + row * p : nullptr);
+    }
     if (score.segment.query_types)
         segment_gradient_tile(score, tile, work, gradient);
 }

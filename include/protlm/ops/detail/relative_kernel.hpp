@@ -8,15 +8,6 @@
 
 namespace protlm::inline v0::detail {
 
-/// Offsets that one product takes on the host: rows of a strip follow each other within `strip_span` places, so that
-/// the encodings of all their offsets to the keys of a tile are few more than the keys.
-inline constexpr index_t strip_rows = 12, strip_span = 64;
-/// Elements between the rows of a strip of consecutive queries, and of any strip. With the first, the strips of a tile
-/// interleave so that row i begins (strip_stride - 1) i elements on, already shifted to its own offsets.
-inline constexpr index_t strip_stride = key_tile + 32, wide_stride = key_tile + strip_span + 16;
-/// Zero columns before the transposed encodings.
-inline constexpr index_t transposed_lead = 16;
-
 /// Type of every query and key and the two vectors that tell same from different: XLNet's segment term.
 template <class S>
 struct SegmentTerm {
