@@ -21,8 +21,9 @@ struct AttentionTile {
 /// score adds to it:
 /// - on any device `operator()(place, query, key, q)` for one pair, from the query's own columns of its head, and
 ///   `add_query_gradient`, which adds the query's gradient of that part, over scale(), times `gradient`;
-/// - on hosts `start(tile, work)`, what the sums of a tile begin with; tiles have up to detail::query_tile rows and
-///   detail::key_tile columns, and what lies behind the last key up to whole registers may be anything.
+/// - on hosts `start(tile, work, scores)`, what the sums of a tile begin with: a view of `work`, or of `scores`, where
+///   they are to come: rows detail::tile_stride apart, into whose gaps, and before the first, the score may write. What
+///   lies behind the last key up to whole registers may be anything.
 /// `work` is scratch of `workspace(place, queries, backward)` elements, filled by `prepare` for a stretch of queries.
 /// query_bias: (head width) elements, or null.
 template <class T, class A>
@@ -35,7 +36,7 @@ concept AttentionScoreKernel = requires(T score, AttentionPlace place, Attention
     score.add_query_gradient(place, i, i, value, sums);
     { score.workspace(place, i, true) } -> std::convertible_to<index_t>;
     score.prepare(place, q, i, i, work);
-    { score.start(tile, work) } -> std::convertible_to<detail::SumsFrom<A>>;
+    { score.start(tile, work, work) } -> std::convertible_to<detail::SumsFrom<A>>;
 };
 
 /// What the kernel part of a score with a backward of its own offers to host kernels beside that. Every head of every
@@ -84,7 +85,7 @@ struct ScaledDot {
     KOKKOS_FUNCTION void add_query_gradient(AttentionPlace const &, index_t, index_t, A, A (&)[W]) const {}
     index_t workspace(AttentionPlace const &, index_t, bool) const { return 0; }
     void prepare(AttentionPlace const &, Rows<A const>, index_t, index_t, A *) const {}
-    detail::SumsFrom<A> start(AttentionTile const &, A *) const { return {}; }
+    detail::SumsFrom<A> start(AttentionTile const &, A *, A *) const { return {}; }
 };
 
 } // namespace protlm::inline v0

@@ -71,7 +71,7 @@ struct BucketBiasKernel {
             work[i] = static_cast<A>(table(bucket(place, last, i), place.head));
     }
     /// Every row of a tile begins with the biases of the row before, shifted by one.
-    detail::SumsFrom<A> start(AttentionTile const &tile, A const *work) const {
+    detail::SumsFrom<A> start(AttentionTile const &tile, A const *work, A *) const {
         return {work + (tile.k0 - tile.q0 + tile.first + tile.count - 1), -1};
     }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <protlm/ops/detail/relative_device.hpp>
-#include <protlm/ops/detail/relative_host.hpp>
+#include <protlm/ops/detail/relative_host_backward.hpp>
 #include <protlm/ops/linear.hpp>
 
 #include <limits>
@@ -64,8 +64,16 @@ struct RelativeKernel : detail::RelativeTerms<S> {
     void prepare(AttentionPlace const &place, Rows<A const> q, index_t begin, index_t count, A *work) const {
         detail::relative_prepare(*this, place, q, begin, count, scratch(place, count, work));
     }
-    detail::SumsFrom<A> start(AttentionTile const &tile, A *work) const {
-        return detail::relative_start(*this, tile, scratch(tile.place, tile.count, work));
+    detail::SumsFrom<A> start(AttentionTile const &tile, A *work, A *scores) const {
+        auto const own = scratch(tile.place, tile.count, work);
+        A const *const q = own.q + (tile.q0 - tile.first) * detail::padded<A>(this->width(tile.place));
+        if (this->positions)
+            detail::placed_scores(*this, tile, q, own.strip, scores);
+        else
+            detail::consecutive_scores(*this, tile, q, scores);
+        if (this->segment.query_types)
+            detail::add_segment_scores(*this, tile, own, scores);
+        return {scores, detail::tile_stride};
     }
     void prepare_backward(AttentionPlace const &place, A *work, A *sums) const {
         detail::relative_prepare_backward(*this, place, scratch(place, place.queries, work), sums);

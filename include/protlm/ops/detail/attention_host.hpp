@@ -93,7 +93,7 @@ struct ForwardScratch {
         q = memory;
         k_transposed = q + query_chunk * p;
         v = k_transposed + key_tile * p;
-        tile = v + key_tile * p;
+        tile = v + key_tile * p + tile_gap;
         out = tile + query_tile * tile_stride;
         max = out + query_chunk * p;
         sum = max + query_chunk;
@@ -101,7 +101,8 @@ struct ForwardScratch {
     }
     static index_t size(index_t width, index_t score) {
         index_t const p = padded<A>(width);
-        return 2 * (query_chunk + key_tile) * p + query_tile * tile_stride + 2 * query_chunk + (score + 63) / 64 * 64;
+        return 2 * (query_chunk + key_tile) * p + query_tile * tile_stride + tile_gap + 2 * query_chunk +
+               (score + 63) / 64 * 64;
     }
 };
 
@@ -143,8 +144,9 @@ template <class A, class Score, class Mask>
 void attention_tile(ForwardScratch<A> const &scratch, AttentionTile const &tile, index_t width, Score const &score,
                     Mask const &mask) {
     index_t const p = padded<A>(width), cols = padded<A>(tile.keys), row = tile.q0 - tile.first;
-    tile_product(LeftRows<A>{scratch.q + row * p, p}, scratch.k_transposed, key_tile, score.start(tile, scratch.score),
-                 scratch.tile, tile_stride, tile.rows, cols, width);
+    SumsFrom<A> const from = score.start(tile, scratch.score, scratch.tile);
+    tile_product(LeftRows<A>{scratch.q + row * p, p}, scratch.k_transposed, key_tile, from, scratch.tile, tile_stride,
+                 tile.rows, cols, width);
     mask_tile(mask, tile, scratch.tile);
     for (index_t i = 0; i < tile.rows; ++i)
         online_softmax_row<!Mask::everything>(scratch.tile + i * tile_stride, cols, scratch.max[row + i],

@@ -25,8 +25,8 @@ struct BackwardScratch {
         A **const tiles[] = {&k_transposed, &v_transposed, &k, &dk, &dv};
         for (A **piece : tiles)
             *piece = std::exchange(memory, memory + key_tile * p);
-        probability = std::exchange(memory, memory + query_tile * tile_stride);
-        gradient = memory + tile_gap; // zeros before the first row as well
+        probability = memory + tile_gap; // a gap before the first row as well
+        gradient = probability + query_tile * tile_stride + tile_gap;
         memory = gradient + query_tile * tile_stride;
         std::fill(gradient - tile_gap, memory, A(0));
         delta = std::exchange(memory, memory + longest);
@@ -34,7 +34,8 @@ struct BackwardScratch {
     }
     static index_t size(index_t longest, index_t width, index_t score_size) {
         index_t const p = padded<A>(width);
-        return 3 * longest * p + 5 * key_tile * p + 2 * query_tile * tile_stride + tile_gap + longest + score_size + 64;
+        return 3 * longest * p + 5 * key_tile * p + 2 * (query_tile * tile_stride + tile_gap) + longest + score_size +
+               64;
     }
 };
 
@@ -56,8 +57,9 @@ void attention_backward_tile(BackwardScratch<A> const &s, AttentionTile const &t
                              Mask const &mask, A const *lse, A *partials) {
     index_t const p = padded<A>(width), cols = padded<A>(tile.keys), r = tile.rows, keys = tile.keys;
     AttentionPlace const &place = tile.place;
-    tile_product(LeftRows<A>{s.q + tile.q0 * p, p}, s.k_transposed, key_tile, score.start(tile, s.score), s.probability,
-                 tile_stride, r, cols, width);
+    SumsFrom<A> const from = score.start(tile, s.score, s.probability);
+    tile_product(LeftRows<A>{s.q + tile.q0 * p, p}, s.k_transposed, key_tile, from, s.probability, tile_stride, r, cols,
+                 width);
     mask_tile(mask, tile, s.probability);
     tile_product(LeftRows<A>{s.g + tile.q0 * p, p}, s.v_transposed, key_tile, s.gradient, tile_stride, r, cols, width,
                  false);
