@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/kokkos.hpp>
 #include <protlm/data/store.hpp>
 #include <protlm/data/vocabulary.hpp>
 
