@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/copy.hpp>
+#include <protlm/core/segments.hpp>
 #include <protlm/model/encoder_config.hpp>
 #include <protlm/model/weights.hpp>
 
