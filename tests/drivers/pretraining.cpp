@@ -5,6 +5,7 @@
 
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
+#include <protlm/train/training_options.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -146,6 +147,29 @@ BOOST_AUTO_TEST_CASE(from_proteins_to_checkpoints) {
     check_close(run, "two_resumed", "whole");
     run.run("three_resumed", "--resume " + run.checkpoint("two", 3).string(), 3);
     check_close(run, "three_resumed", "whole");
+}
+
+BOOST_AUTO_TEST_CASE(every_preset_of_this_model_is_understood) {
+    TemporaryFolder const folder;
+    auto const kind = [](nlohmann::json const &config) {
+        return config.contains("generator") ? "generator and discriminator" : config.value("model_type", "");
+    };
+    auto const own = kind(read_json(setting("PROTLM_TEST_CONFIG")));
+    int found = 0;
+    for (auto const &entry : fs::directory_iterator(setting("PROTLM_TEST_PRESETS"))) {
+        auto const config = read_json(entry.path());
+        if (kind(config) != own || !config.contains("training"))
+            continue;
+        ++found;
+        std::string const name = entry.path().filename().string();
+        auto const help =
+            run_program(setting("PROTLM_TEST_PROGRAM") + " --help --config " + entry.path().string(), folder);
+        BOOST_TEST(help.status == 0, name << ": " << help.text);
+        TrainingOptions options;
+        read_training_options(Fields(config["training"], name), options);
+        BOOST_CHECK_NO_THROW(options.validate());
+    }
+    BOOST_TEST(found >= 3); // a small one, a medium one and that of ProtTrans
 }
 
 BOOST_AUTO_TEST_CASE(help_and_wrong_use) {

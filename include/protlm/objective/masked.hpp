@@ -44,6 +44,10 @@ struct MaskedLanguageModel {
         check(vocabulary.mask >= 0, "MaskedLanguageModel: the vocabulary has no mask token");
     }
 
+    /// What held-out proteins are judged by: every chosen residue is hidden, comparable with a unigram model. One that
+    /// stays, or becomes another, can be seen.
+    MaskedLanguageModel evaluation() const { return {rate, 1, 0}; }
+
     /// Corrupts a batch. A batch without any chosen residue is possible and has no labels.
     /// @param seed  of the run; the epoch and sample numbers come from the batch
     /// @throws Error see validate

@@ -27,7 +27,8 @@ struct PretrainingOptions {
 
 /// Prints how a run ended, for people.
 /// @param predicts  what the objective's accuracy counts, for example "masked residues"
-inline void report(TrainingOutcome const &done, std::string const &output, char const *predicts) {
+/// @param parameters  of the model, shared ones counted once
+inline void report(TrainingOutcome const &done, std::string const &output, char const *predicts, index_t parameters) {
     if (done.interrupted)
         std::printf("stopped by a signal after step %lld; the same command goes on from %s\n", (long long)done.step,
                     done.checkpoint.c_str());
@@ -37,8 +38,9 @@ inline void report(TrainingOutcome const &done, std::string const &output, char 
                     done.held_out->majority ? "" : " predicted");
     if (done.held_out && done.held_out->majority)
         std::printf("%.2f %% would be right for the commoner answer throughout\n", 100 * *done.held_out->majority);
-    std::printf("%lld steps, %s in %s; %s of activations a rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
+    std::printf("%lld steps, %s in %s; %s, %s of activations a rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
                 format_amount(double(done.tokens), "tokens").c_str(), format_duration(done.seconds).c_str(),
+                format_amount(double(parameters), "parameters").c_str(),
                 format_amount(double(done.peak_bytes), "B").c_str(), done.checkpoint.c_str(),
                 (std::filesystem::path(output) / "log.jsonl").c_str());
 }
@@ -81,7 +83,7 @@ TrainingOutcome pretrain(PretrainingOptions const &options, TrainingData const &
     auto const done =
         trainer.run(loss, [&](CheckpointWriter const &folder) { model.save((folder / "vocab.txt").parent_path()); });
     if (session.rank() == 0)
-        report(done, options.output, Objective::predicts);
+        report(done, options.output, Objective::predicts, model.parameters().table().parameter_count());
     return done;
 }
 
