@@ -126,6 +126,13 @@ struct Proteins {
     }
 };
 
+double largest_difference(std::vector<double> const &a, std::vector<double> const &b) {
+    double difference = a.size() == b.size() ? 0 : HUGE_VAL;
+    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+        difference = std::max(difference, std::abs(a[i] - b[i]));
+    return difference;
+}
+
 template <class Case, class MakeMask>
 void check_proteins(MakeMask make_mask, index_t memory, bool segments) {
     using Serial = OpCase<Kokkos::Serial, typename Case::scalar, Case::kernels>;
@@ -142,7 +149,12 @@ void check_proteins(MakeMask make_mask, index_t memory, bool segments) {
         if constexpr (is_host_space<typename Case::device>) {
             auto const serial = batch.run<Serial>(make_mask);
             for (std::size_t i = 0; i < serial.size(); ++i)
-                BOOST_TEST(compare_bits("one thread, result " + std::to_string(i), serial[i], together[i]));
+                if (Case::kernels == Kernels::native || i < 3 || i + 1 == serial.size()) {
+                    BOOST_TEST(compare_bits("one thread, result " + std::to_string(i), serial[i], together[i]));
+                } else { // another space is another kernel to the compiler, which may round sums of parameters
+                         // otherwise
+                    BOOST_TEST(largest_difference(serial[i], together[i]) < 1e-4);
+                }
         }
     }
 }

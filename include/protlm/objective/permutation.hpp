@@ -54,8 +54,8 @@ struct PermutationBatch {
 ///     rank              1 5               4 2             3     0      (elsewhere -1)
 ///     rows 5 6 14 15, labels I A V K
 ///
-/// I of row 5 is predicted from the context and <cls>, K of row 15 from these and row 5, V of row 14 from these, row 15
-/// and <sep>, and A of row 6 from all others.
+/// I of row 5 is predicted from the context and row 23, K of row 15 from these and row 5, V of row 14 from these, row 15
+/// and row 22, and A of row 6 from all others.
 struct PermutationLanguageModel {
     double share = 1.0 / 6;
     int longest_span = 5;

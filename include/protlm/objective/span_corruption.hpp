@@ -36,7 +36,7 @@ struct SpanCorruption {
     double density = 0.15;
     double mean_span = 3;
     bool roll = true;
-    bool residues_only = false; ///< a loss for hidden residues only, not for sentinels and </s>
+    bool residues_only = false; ///< a loss for hidden residues only, not for sentinels and the end token
     static constexpr char const *predicts = "tokens of hidden spans";
 
     /// @throws Error when an option makes no sense, or the vocabulary lacks a token that is needed
@@ -187,7 +187,7 @@ inline std::vector<std::int32_t> fill_spans(Vocabulary const &vocabulary, std::s
 struct ProteinDenoising {
     double rate = 0.15;
     double mask = 0.9;
-    bool chosen_only = false; ///< a loss for chosen residues only, not for all of the protein and its </s>
+    bool chosen_only = false; ///< a loss for chosen residues only, not for all of the protein and its end token
     static constexpr char const *predicts = "tokens of the proteins";
 
     /// @throws Error when a probability is not in [0, 1], or the vocabulary lacks a token that is needed
