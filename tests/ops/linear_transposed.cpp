@@ -46,7 +46,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(agrees_with_plain_products, Case, InAll) {
         check_agreement<Case>(describe(s), arguments_of(s), build);
 }
 
-/// The bits of `linear` with the weight turned over: both run the same micro kernel in the same order.
+/// The values of `linear` with the weight turned over; on hosts to the bit, since both run the same micro kernel in the
+/// same order. Portable products are two kernels to the compiler, which may round them differently.
 BOOST_AUTO_TEST_CASE_TEMPLATE(has_the_bits_of_linear, Case, OnDefault) {
     using Weights = Weight<typename Case::scalar, typename Case::device>;
     Shape const s{50, 37, 61};
@@ -59,7 +60,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(has_the_bits_of_linear, Case, OnDefault) {
     std::swap(w.rows, w.cols);
     auto const expected = forward<Case, typename Case::Inference>(
         turned, [](auto &context, auto const &o) { return linear(context, o.tensor(0), o.weight(1), Weights{}); });
-    BOOST_TEST(compare_bits("output", forward<Case, typename Case::Inference>(arguments_of(s), build), expected));
+    auto const actual = forward<Case, typename Case::Inference>(arguments_of(s), build);
+    if (Case::kernels == Kernels::native) {
+        BOOST_TEST(compare_bits("output", actual, expected));
+    } else {
+        BOOST_REQUIRE(actual.size() == expected.size());
+        for (std::size_t i = 0; i < actual.size(); ++i)
+            BOOST_REQUIRE(std::abs(actual[i] - expected[i]) < 1e-4);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(wrong_extents_are_told) {
