@@ -34,8 +34,8 @@ struct BackwardScratch {
     }
     static index_t size(index_t longest, index_t width, index_t score_size) {
         index_t const p = padded<A>(width);
-        return 3 * longest * p + 5 * key_tile * p + 2 * (query_tile * tile_stride + tile_gap) + longest + score_size +
-               64;
+        return 3 * longest * p + 5 * key_tile * p + 2 * (query_tile * tile_stride + tile_gap) + longest +
+               padded<A>(score_size);
     }
 };
 
@@ -145,7 +145,7 @@ template <class Context, class Exec, class A, class Score, class Mask>
 void attention_backward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
                              Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A const> out,
                              Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients, A *partials) {
-    index_t const longest = std::max(queries.longest, keys.longest), heads = rows.heads;
+    index_t const longest = padded<A>(std::max(queries.longest, keys.longest)), heads = rows.heads;
     index_t const score_size =
         score.workspace({0, 0, 0, queries.longest, keys.longest, 0, heads}, queries.longest, true);
     index_t const size = BackwardScratch<A>::size(longest, rows.width, score_size);

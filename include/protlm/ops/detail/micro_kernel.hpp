@@ -14,8 +14,11 @@ template <class S>
 inline constexpr int panel_cols = panel_vectors *lanes<S>;
 #if defined(__AVX512F__)
 inline constexpr int panel_rows = 12; // 24 of 32 registers hold sums
+// The same sums as a wider block: fewer loads for each product, where the right side is wide enough.
+inline constexpr int wide_vectors = 4, wide_rows = 6;
 #else
 inline constexpr int panel_rows = 6; // 12 of 16
+inline constexpr int wide_vectors = panel_vectors, wide_rows = panel_rows;
 #endif
 
 /// How a product finds the left side: in rows of a matrix, or in columns of panel_rows elements packed for it.
@@ -94,6 +97,19 @@ inline void micro_rows(Left a, S const *b, index_t b_row, SumsFrom<S> from, S *c
 template <int NV, class Left, class S>
 inline void micro_rows(Left a, S const *b, index_t b_row, S *c, index_t c_row, index_t rows, index_t k, bool add) {
     micro_rows<NV>(a, b, b_row, add ? SumsFrom<S>{c, c_row} : SumsFrom<S>{}, c, c_row, rows, k);
+}
+
+/// f(registers, rows, begin, end) for stretches of `cols` columns (whole registers) and the kernels they take.
+template <class S, class F>
+inline void for_stretches(index_t cols, F const &f) {
+    index_t const wide = cols / (wide_vectors * lanes<S>)*wide_vectors * lanes<S>;
+    index_t const panels = wide + (cols - wide) / panel_cols<S> * panel_cols<S>;
+    if (wide > 0)
+        f(std::integral_constant<int, wide_vectors>(), std::integral_constant<int, wide_rows>(), index_t(0), wide);
+    if (panels > wide)
+        f(std::integral_constant<int, panel_vectors>(), std::integral_constant<int, panel_rows>(), wide, panels);
+    if (cols > panels)
+        f(std::integral_constant<int, 1>(), std::integral_constant<int, panel_rows>(), panels, cols);
 }
 
 /// Columns of a tile, padded to whole registers.

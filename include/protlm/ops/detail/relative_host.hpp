@@ -26,7 +26,13 @@ inline constexpr index_t strip_cols = strip_vectors *lanes<A>;
 static_assert(strip_rows <= tile_gap / 2);
 /// Queries at places of their own are one strip as long as they lie within so many places; elements between its rows.
 inline constexpr index_t strip_span = 64, strip_stride = key_tile + strip_span + 16;
-/// Zero columns before the transposed encodings.
+/// Elements between the rows of the encodings of one head: off the powers of two, which put the rows of a panel into
+/// few sets of the cache.
+template <class A>
+inline constexpr index_t encoding_stride(index_t p) {
+    return p + 64 / index_t(sizeof(A));
+}
+/// Zero columns before the transposed encodings: strips begin up to strip_rows - 1 before them.
 inline constexpr index_t transposed_lead = 16;
 
 /// How the sums of one head of one sequence lie in `partials`: r_w, r_r, r_s, the two segment vectors, and the rows of
@@ -44,20 +50,21 @@ struct RelativeWork {
     A *strip;                    // (panel_rows, strip_stride)
     A *same;                     // (queries, 2): segment term of a key of the same and of another type
     A *types;                    // (keys): the keys' types as numbers
-    A *dq, *weights, *encodings; // backward: (queries, padded width), (queries, 2), (used, padded width)
+    A *dq, *weights, *encodings; // backward: (queries, padded width), (queries, 2), (used, encoding_stride)
 
     RelativeWork(A *memory, index_t queries, index_t keys, index_t p) {
         q = std::exchange(memory, memory + queries * p);
         strip = std::exchange(memory, memory + panel_rows * strip_stride);
-        same = std::exchange(memory, memory + 2 * queries);
-        types = std::exchange(memory, memory + keys + lanes<A>);
+        same = std::exchange(memory, memory + padded<A>(2 * queries));
+        types = std::exchange(memory, memory + padded<A>(keys + lanes<A>));
         dq = std::exchange(memory, memory + queries * p);
-        weights = std::exchange(memory, memory + 2 * queries);
+        weights = std::exchange(memory, memory + padded<A>(2 * queries));
         encodings = memory;
     }
     static index_t size(index_t queries, index_t keys, index_t p, index_t used, bool backward) {
-        index_t const forward = queries * (p + 2) + panel_rows * strip_stride + keys + lanes<A>;
-        return backward ? forward + queries * (p + 2) + used * p : forward;
+        index_t const head = queries * p + padded<A>(2 * queries);
+        index_t const forward = head + panel_rows * strip_stride + padded<A>(keys + lanes<A>);
+        return backward ? forward + head + used * encoding_stride<A>(p) : forward;
     }
 };
 

@@ -14,7 +14,11 @@ void relative_prepare_backward(Score const &score, AttentionPlace const &place, 
     auto const at = score.partials(place);
     std::fill_n(work.dq, place.queries * p, A(0));
     std::fill_n(work.weights, 2 * place.queries, A(0));
-    copy_head(score.r, score.half(place) + at.floor, at.used, score.first(place), width, A(1), work.encodings);
+    for (index_t i = 0; i < at.used; ++i) {
+        A *const to = work.encodings + i * encoding_stride<A>(p);
+        std::copy_n(score.r.row(score.half(place) + at.floor + i) + score.first(place), width, to);
+        std::fill(to + width, to + p, A(0));
+    }
     if (partials)
         std::fill_n(partials + at.row * p, (RelativePartials::vectors + at.used) * p, A(0));
 }
@@ -39,45 +43,48 @@ void segment_gradient_tile(Score const &score, AttentionTile const &tile, Relati
     }
 }
 
-/// f(registers, j) for the columns of a padded head, a panel or a register at a time.
-template <class A, class F>
-void for_panels(index_t p, F const &f) {
-    index_t j = 0;
-    for (; j + panel_cols<A> <= p; j += panel_cols<A>)
-        f(std::integral_constant<int, panel_vectors>(), j);
-    if (j < p)
-        f(std::integral_constant<int, 1>(), j);
-}
-
-/// dq += gradients of a tile times encodings, and the encodings' sums, unless null, += the transposed times the
-/// queries: for consecutive queries. A row of the tile, read from one element further left than the row before, is a
-/// row of offsets; `encodings` and `sums` begin with the offset of the last query and the first key.
+/// dq += gradients of a tile times encodings, for consecutive queries. A row of the tile, read from one element further
+/// left than the row before, is a row of offsets; `encodings` begins with the offset of the last query and the first
+/// key, and has `reach` rows.
 template <class A>
-void consecutive_gradients(AttentionTile const &tile, index_t p, index_t reach, A const *gradient, A const *q,
-                           A const *encodings, A *dq, A *sums) {
+void consecutive_query_gradient(AttentionTile const &tile, index_t p, index_t reach, A const *gradient,
+                                A const *encodings, A *dq) {
     index_t const stride = tile_stride + 1, last = tile.rows - 1;
-    index_t const end = std::min(tile.keys + last, reach); // offsets that have an encoding
-    A const *const skewed = gradient - last;
-    for_panels<A>(p, [&](auto vectors, index_t j) {
-        for (index_t i = 0; i < tile.rows; i += panel_rows) {
-            index_t const rows = std::min<index_t>(panel_rows, tile.rows - i);
-            index_t const first = last - (i + rows - 1), count = std::min(tile.keys + rows - 1, end - first);
-            if (count > 0)
-                micro_rows<vectors()>(LeftRows<A>{skewed + first + i * stride, stride}, encodings + first * p + j, p,
-                                      dq + i * p + j, p, rows, count, true);
-        }
+    for_stretches<A>(p, [&](auto vectors, auto block, index_t begin, index_t end) {
+        for (index_t j = begin; j < end; j += vectors() * lanes<A>)
+            for (index_t i = 0; i < tile.rows; i += block()) {
+                index_t const rows = std::min<index_t>(block(), tile.rows - i), first = last - (i + rows - 1);
+                index_t const count = std::min(tile.keys + rows - 1, reach - first);
+                SumsFrom<A> const to{dq + i * p + j, p};
+                if (count > 0)
+                    micro_rows<vectors(), block()>(LeftRows<A>{gradient - last + first + i * stride, stride},
+                                                   encodings + first * encoding_stride<A>(p) + j, encoding_stride<A>(p),
+                                                   to, dq + i * p + j, p, rows, count);
+            }
     });
-    for_panels<A>(sums ? p : 0, [&](auto vectors, index_t j) {
-        for (index_t c = 0; c < end; c += panel_rows) { // each block of offsets takes the queries that have keys there
-            index_t const first = std::max<index_t>(0, last - (c + panel_rows - 1));
+}
+
+/// sums, from the same offset on, += the transposed gradients times the queries: each block of offsets takes the
+/// queries that have keys there.
+template <class A>
+void consecutive_encoding_gradient(AttentionTile const &tile, index_t p, index_t reach, A const *gradient, A const *q,
+                                   A *sums) {
+    index_t const stride = tile_stride + 1, last = tile.rows - 1, offsets = std::min(tile.keys + last, reach);
+    for_stretches<A>(p, [&](auto vectors, auto block, index_t begin, index_t end) {
+        for (index_t c = 0; c < offsets; c += block()) {
+            index_t const first = std::max<index_t>(0, last - (c + block() - 1));
             index_t const rows = std::min(last, last + tile.keys - 1 - c) + 1 - first;
-            micro_rows<vectors()>(LeftColumns<A>{skewed + c + first * stride, stride}, q + first * p + j, p,
-                                  sums + c * p + j, p, std::min<index_t>(panel_rows, end - c), rows, true);
+            for (index_t j = begin; j < end; j += vectors() * lanes<A>) {
+                A *const to = sums + c * p + j;
+                micro_rows<vectors(), block()>(LeftColumns<A>{gradient - last + c + first * stride, stride},
+                                               q + first * p + j, p, SumsFrom<A>{to, p}, to, p,
+                                               std::min<index_t>(block(), offsets - c), rows);
+            }
         }
     });
 }
 
-/// The same for one strip of queries at places of their own, whose gradients are copied to their offsets first.
+/// Both for one strip of queries at places of their own, whose gradients are copied to their offsets first.
 template <class A, class Score>
 void strip_gradients(Score const &score, AttentionTile const &tile, RelativeStrip const &s, index_t p,
                      A const *gradient, A *skewed, A const *q, A const *encodings, A *dq, A *sums) {
@@ -85,13 +92,10 @@ void strip_gradients(Score const &score, AttentionTile const &tile, RelativeStri
     for (index_t i = 0; i < s.rows; ++i)
         std::copy_n(gradient + (s.row + i) * tile_stride, tile.keys,
                     skewed + i * strip_stride + s.last - score.position(tile.place, tile.q0 + s.row + i));
-    for_panels<A>(p, [&](auto vectors, index_t j) {
-        micro_rows<vectors()>(LeftRows<A>{skewed, strip_stride}, encodings + j, p, dq + s.row * p + j, p, s.rows, s.end,
-                              true);
-        if (sums)
-            micro_rows<vectors()>(LeftColumns<A>{skewed, strip_stride}, q + s.row * p + j, p, sums + j, p, s.end,
-                                  s.rows, true);
-    });
+    tile_product(LeftRows<A>{skewed, strip_stride}, encodings, encoding_stride<A>(p), dq + s.row * p, p, s.rows, p,
+                 s.end, true);
+    if (sums)
+        tile_product(LeftColumns<A>{skewed, strip_stride}, q + s.row * p, p, sums, p, s.end, p, s.rows, true);
 }
 
 /// The gradients of dq, of r and of the segment term through one tile.
@@ -107,20 +111,24 @@ void relative_gradient_tile(Score const &score, AttentionTile const &tile, Relat
         for (index_t i = 0; i < tile.rows;) {
             RelativeStrip const s = relative_strip(score, tile, i);
             index_t const row = s.low - at.floor;
-            strip_gradients(score, tile, s, p, gradient, work.strip, q, work.encodings + row * p, dq,
-                            sums ? sums + row * p : nullptr);
+            strip_gradients(score, tile, s, p, gradient, work.strip, q, work.encodings + row * encoding_stride<A>(p),
+                            dq, sums ? sums + row * p : nullptr);
             i += s.rows;
         }
     } else {
         index_t const low = score.behind - score.position(tile.place, tile.q0 + tile.rows - 1) + tile.k0;
         index_t const row = low - at.floor;
-        for (index_t i = std::max<index_t>(row - query_tile, 0) * p; i < row * p; i += 64 / index_t(sizeof(A))) {
-            prefetch(work.encodings + i); // what the next tile of queries needs beyond this one
-            if (sums)
-                prefetch(sums + i);
-        }
-        consecutive_gradients(tile, p, score.reach - low, gradient, q, work.encodings + row * p, dq,
-                              sums ? sums + row * p : nullptr);
+        for (index_t i = std::max<index_t>(row - query_tile, 0); i < row;
+             ++i) // what the next tile needs beyond this one
+            for (index_t j = 0; j < p; j += 64 / index_t(sizeof(A))) {
+                prefetch(work.encodings + i * encoding_stride<A>(p) + j);
+                if (sums)
+                    prefetch(sums + i * p + j);
+            }
+        consecutive_query_gradient(tile, p, score.reach - low, gradient, work.encodings + row * encoding_stride<A>(p),
+                                   dq);
+        if (sums)
+            consecutive_encoding_gradient(tile, p, score.reach - low, gradient, q, sums + row * p);
     }
     if (score.segment.query_types)
         segment_gradient_tile(score, tile, work, gradient);
