@@ -90,16 +90,19 @@ columns() {
 
 say "Drawing the curves"
 {
-    printf '| model | parameters | steps | tokens | held-out perplexity | of a unigram model | predicted |\n'
+    printf '| model | parameters | steps | tokens | held-out perplexity | of a unigram model | right |\n'
     printf '|---|---:|---:|---:|---:|---:|---:|\n'
     for model in $models; do
         read -r perplexity unigram accuracy < <(
             columns "$output/$model/log.jsonl" held_out_perplexity unigram_perplexity held_out_accuracy | tail -n 1)
-        awk -v model="$model" -v p="$perplexity" -v u="$unigram" -v a="$accuracy" '
+        majority=$(columns "$output/$model/log.jsonl" held_out_majority | tail -n 1)
+        awk -v model="$model" -v p="$perplexity" -v u="$unigram" -v a="$accuracy" -v m="$majority" '
             / steps, / { parameters = $0; sub(/.*; /, "", parameters); sub(/ parameters.*/, "", parameters)
                          tokens = $0; sub(/^[0-9]+ steps, /, "", tokens); sub(/ tokens.*/, "", tokens); steps = $1 }
-            END { printf "| %s | %s | %s | %s | %.2f | %.2f | %.2f %% |\n", model, parameters, steps, tokens, p, u,
-                         100 * a }' "$output/$model.txt"
+            END { right = sprintf("%.2f %%", 100 * a)
+                  if (m != "") right = right sprintf(" (always the commoner answer: %.2f %%)", 100 * m)
+                  printf "| %s | %s | %s | %s | %.2f | %.2f | %s |\n", model, parameters, steps, tokens, p, u,
+                         right }' "$output/$model.txt"
     done
 } | tee "$output/results.md"
 
@@ -117,14 +120,14 @@ panel() { # model
     case $1 in
     bert) echo "set title 'BERT: masked residues'" ;;
     albert) echo "set title 'ALBERT: masked residues'" ;;
-    t5) echo "set title 'T5: training the whole protein, held out the hidden residues'" ;;
+    t5) echo "set title 'T5: hidden residues (training: all)'" ;;
     xlnet) echo "set title 'XLNet: residues in random order'" ;;
     transformer_xl) echo "set title 'Transformer-XL: next residues'" ;;
-    electra) echo "set title 'ELECTRA: residues told replaced or original, %'" ;;
+    electra) echo "set title 'ELECTRA: replaced or original?'" ;;
     esac
     if [ "$1" = electra ]; then
         echo "plot '$output/$1.held_out' using 1:2 with linespoints pt 7 ps 0.7 lw 2 lc rgb '#0072B2' title 'held out'," \
-            "'' using 1:3 with lines dt 2 lw 2 lc rgb '#D55E00' title 'the commoner answer throughout'"
+            "'' using 1:3 with lines dt 2 lw 2 lc rgb '#D55E00' title 'always the commoner answer'"
     else
         echo "plot '$output/$1.loss' using 1:2 with lines lw 1.5 lc rgb '#999999' title 'training'," \
             "'$output/$1.held_out' using 1:2 with linespoints pt 7 ps 0.7 lw 2 lc rgb '#0072B2' title 'held out'," \
@@ -136,11 +139,14 @@ panel() { # model
     echo "set output '$output/training_curves.png'"
     echo "set multiplot layout 2,3"
     echo "set grid lc rgb '#E0E0E0' lt 1; set border lc rgb '#808080'; set tics textcolor rgb '#404040'"
-    echo "set key top right; set xlabel 'minutes on two cores'; set ylabel 'loss, nats a residue'; set xrange [0:*]"
+    echo "set xlabel 'minutes on two cores'; set xrange [0:$minutes]"
     for model in $models; do
-        [ "$model" != electra ] || echo "set ylabel 'accuracy, %'; set key bottom right"
+        if [ "$model" = electra ]; then
+            echo "set ylabel 'accuracy, %'; set key top left Left reverse samplen 2; set yrange [*:*]; set offsets 0, 0, graph 0.4, graph 0.1"
+        else # one range for all, which the first steps of a training are above
+            echo "set ylabel 'loss, nats a residue'; set key top right Right noreverse samplen 4; set yrange [2.6:3.1]; set offsets 0, 0, 0, 0"
+        fi
         panel "$model"
-        echo "set ylabel 'loss, nats a residue'; set key top right"
     done
     echo "unset multiplot"
 } >"$output/training_curves.gp"
