@@ -187,11 +187,11 @@ BOOST_AUTO_TEST_CASE(a_models_folder_or_a_runs_folder_names_a_model) {
     BOOST_TEST(find_model(folder / "model") == folder / "model");
     BOOST_TEST(message_of([&] {
                    read_model_vocabulary(folder / "model", 37, "xlnet");
-               }).ends_with("is missing, and the vocabulary of a released xlnet is not built in"));
+               }).ends_with("tokenizer.json, and the vocabulary of a released xlnet is not built in"));
     BOOST_TEST((read_model_vocabulary(folder / "model", 30) == Vocabulary::protbert()));
     BOOST_TEST(message_of([&] {
                    read_model_vocabulary(folder / "model", 31);
-               }).ends_with("vocab.txt: is missing, and a model of 31 tokens does not have ProtBert's vocabulary"));
+               }).ends_with("tokenizer.json, and a model of 31 tokens does not have ProtBert's vocabulary"));
     folder.write("model/vocab.txt", "[PAD]\n[CLS]\n[SEP]\nA\nC\nX\n");
     BOOST_TEST(read_model_vocabulary(folder / "model", 6).size() == 6);
     BOOST_TEST(message_of([&] {

@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/file.hpp>
+#include <protlm/data/pieces.hpp>
 
 #include <algorithm>
 #include <array>
@@ -44,11 +45,15 @@ struct Vocabulary {
     /// but its users give none, so both are 0 until somebody sets them.
     std::int32_t second_type = 0, end_type = 0;
 
-    /// Takes the pieces in the order of their ids.
+    /// Takes the pieces in the order of their ids. Of two pieces for a letter the one with U+2581 counts, which is what
+    /// SentencePiece makes of a letter between spaces.
     /// @param where  names the origin in error messages, for example a path
-    /// @throws Error for an empty or repeated piece (with its line, counted from 1), no residue at all, or a residue
-    ///         whose id is above 127 (a store keeps a residue in one byte, and the reader uses its highest bit)
-    static Vocabulary from_pieces(std::vector<std::string> pieces, std::string_view where = "vocabulary");
+    /// @param named  special tokens as the tokenizer's files name them
+    /// @param lines  messages count lines from 1, as in a vocab.txt; else ids from 0
+    /// @throws Error for an empty or repeated piece (with its line or id), no residue at all, or a residue whose id is
+    ///         above 127 (a store keeps a residue in one byte, and the reader uses its highest bit)
+    static Vocabulary from_pieces(std::vector<std::string> pieces, std::string_view where = "vocabulary",
+                                  SpecialTokens const &named = {}, bool lines = true);
 
     /// The 30 pieces of ProtBert (and ProtElectra), in its order.
     static Vocabulary protbert();
@@ -65,13 +70,22 @@ struct Vocabulary {
     /// @throws Error for another name
     static Vocabulary of(std::string_view family);
 
+    /// Puts special tokens around proteins as the original of a family does, whatever other special tokens there are;
+    /// a family without a rule leaves them as the pieces say. @param family as Vocabulary::of takes it
+    /// @throws Error for a special token that stands there, is named, and is none of the pieces
+    void frame_as(std::string_view family, SpecialTokens const &named, std::string_view where);
+
+    /// Puts special tokens around proteins as a tokenizer says.
+    /// @throws Error for more than one before and two behind a protein, or a piece that is not there
+    void frame_as(TokenFrame const &frame, std::string_view where);
+
     std::int32_t size() const { return static_cast<std::int32_t>(pieces.size()); }
 
     /// True for every token that is no residue letter: [PAD], [CLS], `<extra_id_0>` and the like, and ids out of range.
     bool is_special(std::int32_t id) const { return id < 0 || id >= size() || letter(id) == '\0'; }
 
     /// The residue letter of a token; '\0' for a special token.
-    char letter(std::int32_t id) const { return letter_of(pieces[static_cast<std::size_t>(id)]); }
+    char letter(std::int32_t id) const { return residue_of_piece(pieces[static_cast<std::size_t>(id)]); }
 
     /// The id of a piece, or -1.
     std::int32_t find(std::string_view piece) const {
@@ -91,43 +105,49 @@ struct Vocabulary {
     bool operator==(Vocabulary const &) const = default;
 
   private:
-    static char letter_of(std::string_view piece) {
-        if (piece.starts_with("\xE2\x96\x81"))
-            piece.remove_prefix(3);
-        return piece.size() == 1 && piece[0] >= 'A' && piece[0] <= 'Z' ? piece[0] : '\0';
-    }
     std::int32_t first_of(std::initializer_list<std::string_view> names) const {
         for (std::string_view const name : names)
             if (std::int32_t const id = find(name); id >= 0)
                 return id;
         return -1;
     }
-    void name_special_tokens();
-    void fill_table(std::string_view where);
+    std::int32_t required(std::string const &piece, std::string_view where) const {
+        std::int32_t const id = find(piece);
+        check(id >= 0, where, ": the special token \"", piece, "\" is not among the ", pieces.size(), " pieces");
+        return id;
+    }
+    void name_special_tokens(SpecialTokens const &named);
+    void fill_table(std::string_view where, bool lines);
 };
 
-inline Vocabulary Vocabulary::from_pieces(std::vector<std::string> pieces, std::string_view where) {
+inline Vocabulary Vocabulary::from_pieces(std::vector<std::string> pieces, std::string_view where,
+                                          SpecialTokens const &named, bool lines) {
+    std::string_view const unit = lines ? "line " : "piece ";
     std::unordered_map<std::string_view, std::size_t> first;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
-        check(!pieces[i].empty(), where, ": line ", i + 1, ": empty piece");
-        check(pieces[i].find_first_of(std::string_view("\n\r\0", 3)) == std::string::npos, where, ": line ", i + 1,
+        check(!pieces[i].empty(), where, ": ", unit, i + lines, ": empty piece");
+        check(pieces[i].find_first_of(std::string_view("\n\r\0", 3)) == std::string::npos, where, ": ", unit, i + lines,
               ": a piece holds a line end or a zero byte");
         auto const [at, fresh] = first.emplace(pieces[i], i);
-        check(fresh, where, ": line ", i + 1, ": piece \"", pieces[i], "\" is already on line ", at->second + 1);
+        check(fresh, where, ": ", unit, i + lines, ": piece \"", pieces[i], "\" is already ", lines ? "on " : "", unit,
+              at->second + lines);
     }
     Vocabulary vocabulary;
     vocabulary.pieces = std::move(pieces);
-    vocabulary.name_special_tokens();
-    vocabulary.fill_table(where);
+    vocabulary.name_special_tokens(named);
+    vocabulary.fill_table(where, lines);
     return vocabulary;
 }
 
-inline void Vocabulary::name_special_tokens() {
-    pad = first_of({"[PAD]", "<pad>"});
-    unknown = first_of({"[UNK]", "<unk>"});
-    cls = first_of({"[CLS]", "<cls>"});
-    sep = first_of({"[SEP]", "<sep>", "</s>"});
-    mask = first_of({"[MASK]", "<mask>"});
+inline void Vocabulary::name_special_tokens(SpecialTokens const &named) {
+    auto const choose = [&](std::string const &name, std::initializer_list<std::string_view> usual) {
+        return name.empty() ? first_of(usual) : find(name);
+    };
+    pad = choose(named.pad, {"[PAD]", "<pad>"});
+    unknown = choose(named.unknown, {"[UNK]", "<unk>"});
+    cls = choose(named.cls, {"[CLS]", "<cls>"});
+    sep = choose(named.sep, {"[SEP]", "<sep>", named.eos, "</s>"});
+    mask = choose(named.mask, {"[MASK]", "<mask>"});
     begin = find("[CLS]");
     separator = sep;
     end = begin < 0 ? find("<cls>") : -1;
@@ -136,14 +156,37 @@ inline void Vocabulary::name_special_tokens() {
         sentinels.push_back(id);
 }
 
-inline void Vocabulary::fill_table(std::string_view where) {
+inline void Vocabulary::frame_as(std::string_view family, SpecialTokens const &named, std::string_view where) {
+    auto const place = [&](std::int32_t id, std::string const &name) {
+        return id < 0 && !name.empty() ? required(name, where) : id;
+    };
+    if (family == "bert" || family == "electra" || family == "albert") {
+        begin = place(cls, named.cls), separator = place(sep, named.sep), end = -1, second_type = 1;
+    } else if (family == "t5") {
+        sep = separator = place(first_of({named.eos, "</s>"}), named.eos);
+        begin = end = -1, second_type = 0;
+    } else if (family == "xlnet") {
+        begin = -1, separator = place(sep, named.sep), end = place(cls, named.cls), second_type = 0;
+    }
+}
+
+inline void Vocabulary::frame_as(TokenFrame const &frame, std::string_view where) {
+    check(frame.before.size() <= 1 && frame.after.size() <= 2, where, ": puts ", frame.before.size(), " and ",
+          frame.after.size(), " special tokens around a text, expected at most 1 and 2");
+    begin = frame.before.empty() ? -1 : required(frame.before[0], where);
+    separator = frame.after.empty() ? -1 : required(frame.after[0], where);
+    end = frame.after.size() < 2 ? -1 : required(frame.after[1], where);
+    second_type = begin >= 0 ? 1 : 0;
+}
+
+inline void Vocabulary::fill_table(std::string_view where, bool lines) {
     residue_table.fill(not_a_residue);
-    for (std::int32_t id = size() - 1; id >= 0; --id) { // backwards: the first of two pieces for a letter counts
-        char const upper = letter(id);
-        if (upper == '\0')
-            continue;
-        check(id < 128, where, ": line ", id + 1, ": residue ", upper, " has token ", id, ", expected below 128");
-        residue_table[static_cast<unsigned char>(upper)] = static_cast<std::uint8_t>(id);
+    for (char upper = 'A'; upper <= 'Z'; ++upper) {
+        std::int32_t const id = first_of({"\xE2\x96\x81" + std::string(1, upper), std::string_view(&upper, 1)});
+        check(id < 128, where, ": ", lines ? "line " : "piece ", id + lines, ": residue ", upper, " has token ", id,
+              ", expected below 128");
+        if (id >= 0)
+            residue_table[static_cast<unsigned char>(upper)] = static_cast<std::uint8_t>(id);
     }
     bool const has_x = residue_table['X'] != not_a_residue;
     if (!has_x && unknown >= 0 && unknown < 128)
@@ -214,10 +257,8 @@ inline Vocabulary Vocabulary::of(std::string_view family) {
     return protxlnet();
 }
 
-/// Splits the text of a vocab.txt (one piece a line, LF or CRLF) into a vocabulary.
-/// @param where  names the origin in error messages
-/// @throws Error as Vocabulary::from_pieces
-inline Vocabulary parse_vocabulary(std::string_view text, std::string_view where) {
+/// The lines of a vocab.txt (LF or CRLF), which are its pieces; blank lines at the end are none.
+inline std::vector<std::string> vocabulary_lines(std::string_view text) {
     std::vector<std::string> pieces;
     while (!text.empty()) {
         std::size_t const end = std::min(text.find('\n'), text.size());
@@ -227,9 +268,15 @@ inline Vocabulary parse_vocabulary(std::string_view text, std::string_view where
             line.remove_suffix(1);
         pieces.emplace_back(line);
     }
-    while (!pieces.empty() && pieces.back().empty()) // blank lines at the end are no pieces
+    while (!pieces.empty() && pieces.back().empty())
         pieces.pop_back();
-    return Vocabulary::from_pieces(std::move(pieces), where);
+    return pieces;
+}
+
+/// Reads the text of a vocab.txt. @param where  names the origin in error messages
+/// @throws Error as Vocabulary::from_pieces
+inline Vocabulary parse_vocabulary(std::string_view text, std::string_view where) {
+    return Vocabulary::from_pieces(vocabulary_lines(text), where);
 }
 
 /// One piece a line: what `read_vocabulary_text` reads and Hugging Face's BertTokenizer loads.

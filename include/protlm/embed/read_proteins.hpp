@@ -4,7 +4,11 @@
 #include <protlm/embed/encoder_shape.hpp>
 #include <protlm/embed/proteins.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace protlm::inline v0 {
@@ -16,20 +20,43 @@ enum class LongProteins {
     skip   ///< leave it out
 };
 
-/// How proteins are read for embedding.
+/// What happens to a record without residues.
+enum class EmptyRecords {
+    skip, ///< leave it out
+    keep, ///< a protein of no residues, whose vector is zeros
+    error ///< stop, naming it
+};
+
+/// What happens when proteins have the same id.
+enum class DuplicateIds {
+    error, ///< stop, naming them
+    keep   ///< all stay, in the order of the input
+};
+
+/// How proteins are read for embedding. What is left out or changed stands in a ReadReport.
 struct ReadOptions {
     FastaOptions fasta{};
     index_t max_length = 0; ///< residues; 0: no limit
     LongProteins on_long = LongProteins::error;
+    EmptyRecords on_empty = EmptyRecords::skip;
+    DuplicateIds duplicates = DuplicateIds::error;
     bool whole_header = true; ///< ids are whole header lines as given; else up to their first white space
 };
 
-/// What did not go into the result as the files have it.
+/// What did not go into the result as the files have it. Of the proteins in each group the first five are named.
 struct ReadReport {
-    index_t cut = 0, skipped = 0;           ///< long proteins
-    index_t empty = 0;                      ///< records without residues; they are kept
-    std::vector<std::string> long_proteins; ///< the first five of them, "ID (LENGTH residues)"
+    index_t cut = 0, skipped = 0;            ///< long proteins
+    index_t empty = 0;                       ///< records without residues
+    bool empty_kept = false;                 ///< they are proteins of the result
+    std::vector<std::string> long_proteins;  ///< "ID (LENGTH residues)"
+    std::vector<std::string> empty_proteins; ///< ids
     FastaCounts counts;
+
+    /// Adds a name to a group, if there is room for it.
+    static void name(std::vector<std::string> &group, std::string const &text) {
+        if (group.size() < 5)
+            group.push_back(text);
+    }
 };
 
 /// The longest protein in residues that a model can take, or `wanted` when that is given and shorter; 0: no limit.
@@ -42,34 +69,60 @@ inline index_t length_limit(EncoderShape const &shape, index_t special, index_t 
     return wanted > 0 ? wanted : most;
 }
 
+namespace detail {
+
+/// How many residues of a protein go into the result; nothing when it is left out.
+/// @throws Error when it is too long, or empty, and that is an error
+inline std::optional<index_t> kept_length(std::string const &id, index_t length, ReadOptions const &options,
+                                          ReadReport &report) {
+    if (length == 0) {
+        check(options.on_empty != EmptyRecords::error, "protein \"", id,
+              "\" has no residues; empty records can be skipped or kept");
+        ++report.empty;
+        ReadReport::name(report.empty_proteins, id);
+        return options.on_empty == EmptyRecords::keep ? std::optional<index_t>(0) : std::nullopt;
+    }
+    if (options.max_length == 0 || length <= options.max_length)
+        return length;
+    check(options.on_long != LongProteins::error, "protein ", id, " has ", length, " residues, but the limit is ",
+          options.max_length, "; long proteins can be cut or skipped");
+    ReadReport::name(report.long_proteins, id + " (" + std::to_string(length) + " residues)");
+    bool const cut = options.on_long == LongProteins::cut;
+    ++(cut ? report.cut : report.skipped);
+    return cut ? std::optional(options.max_length) : std::nullopt;
+}
+
+/// "a, b, c, ..." of at most five names, of `count` in all.
+inline std::string some_names(std::vector<std::string> const &names, std::uint64_t count) {
+    std::string text;
+    for (std::size_t i = 0; i < names.size() && i < 5; ++i)
+        text += (i ? ", " : "") + names[i];
+    return count > std::min<std::size_t>(names.size(), 5) ? text + ", ..." : text;
+}
+
+} // namespace detail
+
 /// Reads all proteins of FASTA files. @param report  what was changed or left out
-/// @throws Error as FastaReader; and for a long protein, naming it, its length and the limit, unless they are cut or
-/// skipped
+/// @throws Error as FastaReader; for a long protein, naming it, its length and the limit, unless they are cut or
+/// skipped; and for ids that several proteins of the result have, unless they are kept
 inline Proteins read_proteins(std::vector<std::string> const &paths, Vocabulary const &vocabulary,
                               ReadOptions const &options, ReadReport &report) {
     FastaReader reader(paths, vocabulary, options.fasta);
     Proteins proteins;
+    report.empty_kept = options.on_empty == EmptyRecords::keep;
     while (auto const record = reader.next()) {
-        auto const length = static_cast<index_t>(record->tokens.size());
-        auto tokens = record->tokens;
         std::string id(options.whole_header ? record->header : record->id);
         check(id.find('\0') == id.npos, "record ", reader.counts().records, ": its header holds a zero byte");
-        report.empty += length == 0;
-        if (options.max_length > 0 && length > options.max_length) {
-            check(options.on_long != LongProteins::error, "protein ", id, " has ", length,
-                  " residues, but the limit is ", options.max_length, "; long proteins can be cut or skipped");
-            if (report.long_proteins.size() < 5)
-                report.long_proteins.push_back(id + " (" + std::to_string(length) + " residues)");
-            if (options.on_long == LongProteins::skip) {
-                ++report.skipped;
-                continue;
-            }
-            ++report.cut;
-            tokens = tokens.first(static_cast<std::size_t>(options.max_length));
-        }
-        proteins.add(std::move(id), tokens);
+        auto const length = static_cast<index_t>(record->tokens.size());
+        if (auto const kept = detail::kept_length(id, length, options, report))
+            proteins.add(std::move(id), record->tokens.first(static_cast<std::size_t>(*kept)));
     }
     report.counts = reader.counts();
+    if (options.duplicates == DuplicateIds::error) {
+        auto const repeated = proteins.repeated_ids();
+        check(repeated.empty(), "ids that more than one protein has: ", repeated.size(), " (",
+              detail::some_names(repeated, repeated.size()), "); duplicates can be kept");
+    }
     return proteins;
 }
 
@@ -79,16 +132,15 @@ inline std::vector<std::string> warnings(ReadReport const &report, Proteins cons
     auto const say = [&](std::string const &what, std::uint64_t count, std::vector<std::string> const &names) {
         if (count == 0)
             return;
-        std::string line = what + ": " + std::to_string(count);
-        for (std::size_t i = 0; i < names.size() && i < 5; ++i)
-            line += (i ? ", " : " (") + names[i];
-        lines.push_back(line + (names.empty() ? "" : count > 5 ? ", ...)" : ")"));
+        lines.push_back(what + ": " + std::to_string(count) +
+                        (names.empty() ? "" : " (" + detail::some_names(names, count) + ')'));
     };
     std::string const limit = "proteins longer than " + std::to_string(max_length) + " residues, ";
     auto const repeated = proteins.repeated_ids();
     say(limit + "cut", static_cast<std::uint64_t>(report.cut), report.long_proteins);
     say(limit + "left out", static_cast<std::uint64_t>(report.skipped), report.long_proteins);
-    say("records without residues, whose vectors are zeros", static_cast<std::uint64_t>(report.empty), {});
+    std::string const fate = report.empty_kept ? "whose vectors are zeros" : "left out";
+    say("records without residues, " + fate, static_cast<std::uint64_t>(report.empty), report.empty_proteins);
     say("letters outside the alphabet, read as X", report.counts.masked, {});
     say("ids that occur more than once, all kept in the order of the input", repeated.size(), repeated);
     return lines;

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <protlm/core/check.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace protlm::inline v0 {
+
+/// The pieces that a tokenizer's files name as its special tokens; empty: they name none, and the usual one counts.
+struct SpecialTokens {
+    std::string pad, unknown, cls, sep, eos, mask;
+
+    bool operator==(SpecialTokens const &) const = default;
+};
+
+/// Special pieces around one protein, in their order.
+struct TokenFrame {
+    std::vector<std::string> before, after;
+};
+
+/// The letter of a piece that stands for a residue, which is an upper-case letter, alone or after SentencePiece's
+/// U+2581; '\0' for any other piece.
+inline char residue_of_piece(std::string_view piece) {
+    if (piece.starts_with("\xE2\x96\x81"))
+        piece.remove_prefix(3);
+    return piece.size() == 1 && piece[0] >= 'A' && piece[0] <= 'Z' ? piece[0] : '\0';
+}
+
+/// Puts `piece` at place `id`; places in between stay empty. A special piece that is there already is renamed, as
+/// `transformers` does; a residue never is.
+/// @throws Error for an id of 2^20 or more, or where a residue would change
+inline void put_piece(std::vector<std::string> &pieces, std::uint64_t id, std::string piece, std::string_view where) {
+    constexpr std::uint64_t most = std::uint64_t(1) << 20; // the largest published vocabularies have a quarter of that
+    check(id < most, where, ": token \"", piece, "\" has the id ", id, ", expected below ", most);
+    auto const at = static_cast<std::size_t>(id);
+    if (at >= pieces.size())
+        pieces.resize(at + 1);
+    bool const residue = residue_of_piece(pieces[at]) != '\0' || residue_of_piece(piece) != '\0';
+    check(pieces[at].empty() || pieces[at] == piece || !residue, where, ": token \"", piece, "\" has the id ", id,
+          ", which is that of \"", pieces[at], '"');
+    pieces[at] = std::move(piece);
+}
+
+/// Names places that have no piece `<unused_ID>`.
+inline void fill_unused(std::vector<std::string> &pieces) {
+    for (std::size_t id = 0; id < pieces.size(); ++id)
+        if (pieces[id].empty())
+            pieces[id] = "<unused_" + std::to_string(id) + ">";
+}
+
+} // namespace protlm::inline v0
