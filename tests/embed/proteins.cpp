@@ -1,4 +1,4 @@
-#include <embed/models.hpp>
+#include <support/message_of.hpp>
 #include <support/temporary_folder.hpp>
 
 #include <protlm/embed/read_proteins.hpp>
@@ -70,16 +70,65 @@ BOOST_AUTO_TEST_CASE(the_limit_is_the_models_or_less) {
     BOOST_TEST(length_limit(EncoderShape{}, 2, 99) == 99);
 }
 
-BOOST_AUTO_TEST_CASE(repeated_ids_empty_records_and_masked_letters_are_told) {
-    auto const odd = read(">a\nM1K\n>b\n>a\nMM\n>a\nM\n>c\nM\n>b\nA\n", {.fasta = {InvalidLetters::mask}});
-    BOOST_TEST(odd.proteins.size() == 6);
-    BOOST_TEST(odd.proteins.repeated_ids() == (std::vector<std::string>{"a", "b"}), boost::test_tools::per_element());
-    BOOST_TEST(
-        warnings(odd.report, odd.proteins, 0) ==
-            (std::vector<std::string>{"records without residues, whose vectors are zeros: 1",
-                                      "letters outside the alphabet, read as X: 1",
-                                      "ids that occur more than once, all kept in the order of the input: 2 (a, b)"}),
-        boost::test_tools::per_element());
+BOOST_AUTO_TEST_CASE(duplicate_ids_are_an_error_unless_they_are_kept) {
+    std::string const text = ">a x\nMK\n>b\nM\n>a x\nMM\n>a y\nM\n>b\nA\n";
+    BOOST_TEST(message_of([&] { read(text); }) ==
+               "ids that more than one protein has: 2 (a x, b); duplicates can be kept");
+    BOOST_TEST(message_of([&] { read(">a x\nM\n>a y\nK\n", {.whole_header = false}); }) ==
+               "ids that more than one protein has: 1 (a); duplicates can be kept");
+    BOOST_TEST(read(">a x\nM\n>a y\nK\n").proteins.size() == 2);
+    auto const kept = read(text, {.duplicates = DuplicateIds::keep});
+    BOOST_TEST(kept.proteins.ids() == (std::vector<std::string>{"a x", "b", "a x", "a y", "b"}),
+               boost::test_tools::per_element());
+    BOOST_TEST(warnings(kept.report, kept.proteins, 0) ==
+                   std::vector<std::string>{"ids that occur more than once, all kept in the order of the input: 2 "
+                                            "(a x, b)"},
+               boost::test_tools::per_element());
+    std::string many;
+    for (int i = 0; i < 14; ++i)
+        many += ">p" + std::to_string(i % 7) + "\nM\n";
+    BOOST_TEST(message_of([&] { read(many); }) ==
+               "ids that more than one protein has: 7 (p0, p1, p2, p3, p4, ...); duplicates can be kept");
+    // what is left out does not count, and several files are one input
+    BOOST_TEST(read(">a\n>a\nM\n").proteins.size() == 1);
+    TemporaryFolder const folder;
+    auto const first = folder.write("1.fasta", ">a\nM\n").string(), second = folder.write("2.fasta", ">a\nK").string();
+    ReadReport report;
+    BOOST_TEST(message_of([&] {
+                   read_proteins({first, second}, Vocabulary::protbert(), {}, report);
+               }) == "ids that more than one protein has: 1 (a); duplicates can be kept");
+}
+
+BOOST_AUTO_TEST_CASE(empty_records_are_left_out_kept_or_an_error_and_never_silently) {
+    std::string const text = ">a\n>b\nM\n>c\n\n>d\n-*\n";
+    auto const skipped = read(text);
+    BOOST_TEST(skipped.proteins.ids() == std::vector<std::string>{"b"}, boost::test_tools::per_element());
+    BOOST_TEST(warnings(skipped.report, skipped.proteins, 0) ==
+                   std::vector<std::string>{"records without residues, left out: 3 (a, c, d)"},
+               boost::test_tools::per_element());
+    auto const kept = read(text, {.on_empty = EmptyRecords::keep});
+    BOOST_TEST(kept.proteins.lengths() == (std::vector<index_t>{0, 1, 0, 0}), boost::test_tools::per_element());
+    BOOST_TEST(warnings(kept.report, kept.proteins, 0) ==
+                   std::vector<std::string>{"records without residues, whose vectors are zeros: 3 (a, c, d)"},
+               boost::test_tools::per_element());
+    BOOST_TEST(message_of([&] { read(text, {.on_empty = EmptyRecords::error}); }) ==
+               "protein \"a\" has no residues; empty records can be skipped or kept");
+    std::string many;
+    for (int i = 0; i < 8; ++i)
+        many += ">p" + std::to_string(i) + "\n";
+    auto const eight = read(many);
+    BOOST_TEST(warnings(eight.report, eight.proteins, 0) ==
+                   std::vector<std::string>{"records without residues, left out: 8 (p0, p1, p2, p3, p4, ...)"},
+               boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(masked_letters_are_told) {
+    auto const odd = read(">a\nM1K\n>c\nM\n", {.fasta = {InvalidLetters::mask}});
+    BOOST_TEST(decode(Vocabulary::protbert(), odd.proteins.tokens(0)) == "MXK");
+    BOOST_TEST(warnings(odd.report, odd.proteins, 0) ==
+                   std::vector<std::string>{"letters outside the alphabet, read as X: 1"},
+               boost::test_tools::per_element());
+    BOOST_TEST(message_of([] { read(">a\nM1K\n"); }).ends_with(":2:2: letter '1' (record a) is not in the alphabet"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
