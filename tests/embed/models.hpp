@@ -55,8 +55,8 @@ auto collect(Embedder<Model> &embedder, Proteins const &proteins, std::vector<in
     embedder(proteins, std::move(members), [&](ProteinEmbedding<A> const &one) {
         auto const i = static_cast<std::size_t>(one.protein);
         BOOST_TEST(result.vectors[i].empty()); // each protein once
-        result.vectors[i].assign(one.vector.begin(), one.vector.end());
-        result.residues[i].assign(one.residues.begin(), one.residues.end());
+        result.vectors[i].assign(one.vector().begin(), one.vector().end());
+        result.residues[i].assign(one.residues().begin(), one.residues().end());
         result.order.push_back(one.protein);
     });
     return result;

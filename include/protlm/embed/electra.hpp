@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/data/vocabulary.hpp>
 #include <protlm/embed/encoder_shape.hpp>
 #include <protlm/model/electra_config.hpp>
 
@@ -13,5 +14,8 @@ inline EncoderShape encoder_shape(ElectraConfig const &c) {
             .inner = c.intermediate_size,
             .positions = c.max_position_embeddings};
 }
+
+/// The pieces of ProtElectra.
+inline Vocabulary known_vocabulary(ElectraConfig const &) { return Vocabulary::protbert(); }
 
 } // namespace protlm::inline v0

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/data/batch.hpp>
+#include <protlm/embed/embedded_batch.hpp>
 #include <protlm/embed/embedding_model.hpp>
 #include <protlm/embed/plan.hpp>
 #include <protlm/embed/pooling.hpp>
@@ -11,24 +13,18 @@
 
 namespace protlm::inline v0 {
 
-/// How proteins are embedded. None of it but `pooling` and `layer` changes a value, not even by one bit.
+/// How proteins are embedded. None of it but `pooling` and `layers` changes a value, not even by one bit.
 struct EmbedOptions {
     Pooling pooling = Pooling::mean;
-    index_t layer = -1;           ///< hidden states behind this many layers, 0: the embedding layer; -1: the last
-    bool per_residue = true;      ///< residues beside proteins
-    index_t token_budget = 16384; ///< tokens of a batch; a longer protein is a batch of its own
+    std::vector<index_t> layers = {}; ///< hidden states behind so many layers, 0: the embedding's; -1: the last, -2 ...
+                                      ///< count from the end; none: the last. All in one pass
+    bool per_residue = true;          ///< residues beside proteins
+    index_t token_budget = 16384;     ///< tokens of a batch; a longer protein is a batch of its own
 };
 
-/// The embedding of one protein, as Embedder hands it out; the spans are valid during that call.
-template <class A>
-struct ProteinEmbedding {
-    index_t protein;             ///< its number in the input
-    std::span<A const> vector;   ///< (C), host
-    std::span<A const> residues; ///< (L, C) row-major, host, without special tokens; empty unless asked for
-};
-
-/// Embeds proteins with a model: packs them into batches, long ones first, without padding, runs the encoder and pools.
-/// A protein's result has the same bits whatever else is embedded with it, in any order, on any number of threads.
+/// Embeds proteins with a model: packs them into batches, long ones first, without padding, runs the encoder up to the
+/// deepest layer asked for, and pools. A protein's result has the same bits whatever else is embedded with it, in any
+/// order, on any number of threads. Of the hidden states only those asked for are kept, a batch at a time.
 /// @tparam Model see EmbeddingModel
 template <class Model>
 class Embedder {
@@ -36,29 +32,30 @@ class Embedder {
     static_assert(ShapedModel<Model>, "Embedder: a function encoder_shape(config) must exist for the model's config()");
     static_assert(ValidatingModel<Model>, "Embedder: the model must offer validate(PackedView) const");
     static_assert(EncodingModel<Model>,
-                  "Embedder: the model must offer hidden_state(context, batch, layer) const, a tensor (T, C)");
+                  "Embedder: the model must offer hidden_states(context, batch, layer, listener) const");
 
   public:
     using Exec = typename Model::execution_space;
     using value_type = accumulate_t<typename Model::scalar_type>;
     using Embedding = ProteinEmbedding<value_type>;
+    using Embedded = EmbeddedBatch<value_type, Exec>;
     using Context = Inference<Exec>;
 
     /// @param model  must outlive this object
-    /// @throws Error when the layer does not exist, or [CLS] is to be pooled and the vocabulary has none
+    /// @throws Error when a layer does not exist, nothing is asked for, or [CLS] is to be pooled and the vocabulary has
+    /// none
     Embedder(Model const &model, Vocabulary vocabulary, EmbedOptions options = {}, Exec exec = Exec())
-        : model_(&model), vocabulary_(std::move(vocabulary)), options_(options), shape_(encoder_shape(model.config())),
-          context_(std::move(exec)) {
-        if (options_.layer < 0)
-            options_.layer = shape_.layers;
-        check(options_.layer <= shape_.layers, "Embedder: layer is ", options_.layer, ", but the model has ",
-              shape_.layers);
+        : model_(&model), vocabulary_(std::move(vocabulary)), options_(std::move(options)),
+          shape_(encoder_shape(model.config())), context_(std::move(exec)) {
+        options_.layers = resolve_layers(options_.layers, shape_.layers);
         check(options_.pooling != Pooling::cls || vocabulary_.cls >= 0,
               "Embedder: pooling is cls, but the vocabulary has no [CLS]");
+        check(options_.pooling != Pooling::none || options_.per_residue,
+              "Embedder: pooling is none, and no residues are asked for: there is nothing to embed");
     }
 
     EncoderShape const &shape() const { return shape_; }
-    EmbedOptions const &options() const { return options_; } ///< with the layer that "last" stands for
+    EmbedOptions const &options() const { return options_; } ///< with the layers that negative numbers stand for
     Vocabulary const &vocabulary() const { return vocabulary_; }
     Context &context() { return context_; }
     Context const &context() const { return context_; }
@@ -75,14 +72,22 @@ class Embedder {
     template <class Sink>
     void operator()(Proteins const &proteins, std::vector<index_t> members, Sink &&sink) {
         static_assert(std::invocable<Sink &, Embedding const &>, "Embedder: the sink must take an Embedding");
-        for (index_t const i : members)
-            check_length(proteins, i);
-        for (auto const &batch : plan_batches(proteins.lengths(), std::move(members), options_.token_budget, special()))
-            embed_batch(proteins, batch, sink);
+        batches(proteins, std::move(members), [&](Embedded const &batch) { hand_out(batch, sink); });
     }
     template <class Sink>
     void operator()(Proteins const &proteins, Sink &&sink) {
         (*this)(proteins, proteins.all(), std::forward<Sink>(sink));
+    }
+
+    /// The same, but results stay where the model runs, a batch at a time: calls `sink(EmbeddedBatch)` for each, behind
+    /// which work in the same execution space may follow without waiting.
+    template <class Sink>
+    void batches(Proteins const &proteins, std::vector<index_t> members, Sink &&sink) {
+        static_assert(std::invocable<Sink &, Embedded const &>, "Embedder: the sink must take an EmbeddedBatch");
+        for (index_t const i : members)
+            check_length(proteins, i);
+        for (auto const &batch : plan_batches(proteins.lengths(), std::move(members), options_.token_budget, special()))
+            embed_batch(proteins, batch, sink);
     }
 
   private:
@@ -97,35 +102,63 @@ class Embedder {
         Batch batch;
         for (index_t const i : members)
             append_sequence(batch, vocabulary_, proteins.tokens(i), std::nullopt, static_cast<std::uint64_t>(i));
-        PackedView const view{batch.tokens, batch.token_types, batch.offsets};
+        // one protein's tokens are all of one type, so none is given: XLNet would work to add nothing
+        PackedView const view{batch.tokens, {}, batch.offsets};
         model_->validate(view);
         auto const packed = make_packed(context_, view);
-        auto const hidden = model_->hidden_state(context_, packed, options_.layer);
-        index_t const before = leading_tokens(vocabulary_), width = hidden.cols();
-        auto const pooled = pool(context_, options_.pooling, packed.segments, before, special() - before, hidden);
-        value_type const *const vectors = on_host(pooled, host_vectors_);
-        value_type const *const states = options_.per_residue ? on_host(hidden, host_states_) : nullptr;
-        for (std::size_t b = 0; b < members.size(); ++b) {
-            auto const first = static_cast<index_t>(b) * width;
-            Embedding result{members[b], {vectors + first, static_cast<std::size_t>(width)}, {}};
-            if (states)
-                result.residues = {states + (batch.offsets[b] + before) * width,
-                                   static_cast<std::size_t>(proteins.length(members[b]) * width)};
-            sink(std::as_const(result));
+        index_t const before = leading_tokens(vocabulary_);
+        auto const &layers = options_.layers;
+        Embedded result{members, batch.offsets, before, special() - before, {}, {}};
+        result.vectors.resize(layers.size());
+        result.states.resize(layers.size());
+        auto const take = [&](index_t layer, Tensor<value_type, Exec> const &state) {
+            auto const slot = static_cast<std::size_t>(std::find(layers.begin(), layers.end(), layer) - layers.begin());
+            if (slot == layers.size())
+                return;
+            if (options_.pooling != Pooling::none)
+                result.vectors[slot] =
+                    pool(context_, options_.pooling, packed.segments, result.before, result.after, state);
+            if (options_.per_residue)
+                result.states[slot] = state;
+        };
+        model_->hidden_states(context_, packed, *std::max_element(layers.begin(), layers.end()),
+                              StateListener<value_type, Exec>(take));
+        sink(std::as_const(result));
+    }
+
+    template <class Sink>
+    void hand_out(Embedded const &batch, Sink &sink) {
+        std::size_t const slots = options_.layers.size();
+        host_vectors_.resize(slots);
+        host_states_.resize(slots);
+        std::vector<value_type const *> vectors, states, vector_places(slots), residue_places(slots);
+        for (std::size_t s = 0; s < slots; ++s) {
+            vectors.push_back(on_host(batch.vectors[s], host_vectors_[s]));
+            states.push_back(on_host(batch.states[s], host_states_[s]));
+        }
+        context_.exec().fence();
+        index_t const width = shape_.width;
+        for (std::size_t b = 0; b < batch.members.size(); ++b) {
+            for (std::size_t s = 0; s < slots; ++s) {
+                vector_places[s] = vectors[s] ? vectors[s] + static_cast<index_t>(b) * width : nullptr;
+                residue_places[s] = states[s] ? states[s] + batch.first_residue(b) * width : nullptr;
+            }
+            Embedding const result{batch.members[b], vector_places, residue_places, batch.residues(b), width};
+            sink(result);
         }
     }
 
-    /// The tensor's values where the host can read them: themselves, or a copy in `buffer`.
+    /// The tensor's values where the host can read them: themselves, or a copy in `buffer`; null for no tensor.
     value_type const *on_host(Tensor<value_type, Exec> const &tensor, std::vector<value_type> &buffer) {
-        if constexpr (!is_host_space<Exec>) {
-            buffer.resize(tensor.view().size());
-            Kokkos::View<value_type **, Kokkos::LayoutRight, Kokkos::HostSpace,
-                         Kokkos::MemoryTraits<Kokkos::Unmanaged>> const copy(buffer.data(), tensor.view().extent(0),
-                                                                             tensor.view().extent(1));
-            Kokkos::deep_copy(context_.exec(), copy, tensor.view());
-        }
-        context_.exec().fence();
-        return is_host_space<Exec> ? tensor.view().data() : buffer.data();
+        if (!tensor)
+            return nullptr;
+        if constexpr (is_host_space<Exec>)
+            return tensor.view().data();
+        buffer.resize(tensor.view().size());
+        copy_values<Kokkos::HostSpace, typename Exec::memory_space>(
+            context_.exec(), buffer.data(), static_cast<value_type const *>(tensor.view().data()),
+            static_cast<index_t>(buffer.size()));
+        return buffer.data();
     }
 
     Model const *model_;
@@ -133,7 +166,7 @@ class Embedder {
     EmbedOptions options_;
     EncoderShape shape_;
     Context context_;
-    std::vector<value_type> host_vectors_, host_states_; // stay between batches
+    std::vector<std::vector<value_type>> host_vectors_, host_states_; // [slot], stay between batches
 };
 
 } // namespace protlm::inline v0

@@ -2,6 +2,8 @@
 
 #include <protlm/core/context.hpp>
 #include <protlm/core/segments.hpp>
+#include <protlm/core/state_listener.hpp>
+#include <protlm/data/vocabulary.hpp>
 #include <protlm/embed/encoder_shape.hpp>
 
 #include <concepts>
@@ -25,18 +27,25 @@ concept ShapedModel = requires(Model const &model) {
 template <class Model>
 concept ValidatingModel = requires(Model const &model, PackedView batch) { model.validate(batch); };
 
-/// A model that gives the hidden states (T, C) behind any layer.
+/// A model that hands out its hidden states (T, C) as they are made, up to any layer.
 template <class Model>
 concept EncodingModel = requires(Model const &model, Inference<typename Model::execution_space> &context,
-                                 PackedTokens<typename Model::execution_space> const &batch, index_t layer) {
-    {
-        model.hidden_state(context, batch, layer)
-    } -> std::same_as<Tensor<accumulate_t<typename Model::scalar_type>, typename Model::execution_space>>;
+                                 PackedTokens<typename Model::execution_space> const &batch, index_t layer,
+                                 StateListener<accumulate_t<typename Model::scalar_type>,
+                                               typename Model::execution_space> const &listener) {
+    model.hidden_states(context, batch, layer, listener);
 };
 
-/// What Embedder asks of a model: BERT has it, and so can any other encoder.
+/// What Embedder asks of a model: the six families have it, and so can any other encoder.
 template <class Model>
 concept EmbeddingModel =
     TypedModel<Model> && ShapedModel<Model> && ValidatingModel<Model> && EncodingModel<Model>;
+
+/// A model whose family has one vocabulary, published with its ProtTrans model: `known_vocabulary(config)`. Those of
+/// ALBERT and XLNet differ between checkpoints.
+template <class Model>
+concept KnownVocabularyModel = requires(Model const &model) {
+    { known_vocabulary(model.config()) } -> std::same_as<Vocabulary>;
+};
 
 } // namespace protlm::inline v0

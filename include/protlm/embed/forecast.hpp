@@ -29,27 +29,37 @@ struct MemoryForecast {
     }
 };
 
+/// The largest batch that a forecast is for.
+struct BatchExtent {
+    index_t tokens = 0;  ///< special tokens included
+    index_t longest = 0; ///< of one sequence
+    index_t states = 1;  ///< hidden states (T, C) that are kept for the results: layers, where residues are asked for
+};
+
 /// Forecast for an encoder with scalar S that runs on Exec in an inference context.
 ///
 /// In one layer the most is alive either behind attention (input, queries, keys and values, mixed values, output) or
-/// inside the feed-forward part (input, its normalised sum, the inner values, output). Hosts also repack one weight
-/// matrix at a time and keep tiles for each thread.
-/// @param parameters  of the model  @param tokens  of the largest batch, special tokens included
-/// @param threads  that work at the same time
+/// inside the feed-forward part (input, its normalised sum, the inner values, output). Relative attention also has
+/// encodings of all distances and their keys. Hosts repack one weight matrix at a time and keep tiles for each thread.
+/// @param parameters  of the model  @param threads  that work at the same time
 template <Scalar S, class Exec>
-MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters, index_t tokens, int threads) {
+MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters, BatchExtent const &batch,
+                                  int threads) {
     double const a = sizeof(accumulate_t<S>), c = static_cast<double>(shape.width);
-    double const t = static_cast<double>(tokens), f = static_cast<double>(shape.inner);
-    double const heads = static_cast<double>(shape.heads);
+    double const t = static_cast<double>(batch.tokens), f = static_cast<double>(shape.inner);
+    double const heads = static_cast<double>(shape.heads), mixed = static_cast<double>(shape.attention());
     MemoryForecast forecast;
     forecast.weights = static_cast<double>(parameters) * sizeof(S);
-    double const rows = t * (std::max(6 * c + heads, 3 * c + f) * a + 3 * sizeof(std::int32_t));
-    double const repacked = std::max(3 * c * c, f * c) * a;
-    double const head_width = c / heads;
+    double const layer = std::max(2 * c + 4 * mixed + heads, 3 * c + (shape.gated ? 2 : 1) * f);
+    double const encodings = static_cast<double>(shape.distances * batch.longest) * (c + mixed);
+    double const kept = static_cast<double>(std::max<index_t>(batch.states - 1, 0)) * c;
+    double const rows = (t * (layer + kept) + encodings) * a + t * 3 * sizeof(std::int32_t);
+    double const repacked = std::max(3 * mixed * c, f * c) * a;
+    double const head_width = mixed / heads;
     double const tiles = threads * (1024 * std::max(16.0, head_width) + 8192) * a;
     double const slack = 1.08; // the pool rounds sizes up
     forecast.activations = slack * (rows + (is_host_space<Exec> ? repacked + tiles : 0));
-    forecast.results = is_host_space<Exec> ? 0 : t * c * a;
+    forecast.results = is_host_space<Exec> ? 0 : t * c * a * static_cast<double>(batch.states);
     return forecast;
 }
 
@@ -57,11 +67,14 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
 template <class Model>
 MemoryForecast forecast_embedding(Embedder<Model> const &embedder, Proteins const &proteins, index_t parameters) {
     using Exec = typename Model::execution_space;
-    index_t const special = embedder.special();
+    index_t const special = embedder.special(), longest = proteins.longest() + special;
     index_t const all = proteins.residues() + proteins.size() * special;
-    index_t const largest = std::max(embedder.options().token_budget, proteins.longest() + special);
-    auto forecast = forecast_embedding<typename Model::scalar_type, Exec>(
-        embedder.shape(), parameters, std::min(largest, all), concurrency(embedder.context().exec()));
+    auto const &options = embedder.options();
+    BatchExtent const batch{.tokens = std::min(std::max(options.token_budget, longest), all),
+                            .longest = longest,
+                            .states = options.per_residue ? static_cast<index_t>(options.layers.size()) : 0};
+    auto forecast = forecast_embedding<typename Model::scalar_type, Exec>(embedder.shape(), parameters, batch,
+                                                                          concurrency(embedder.context().exec()));
     double const names = 128.0; // id, its entry, length and offset
     forecast.proteins = static_cast<double>(proteins.residues()) + names * static_cast<double>(proteins.size());
     return forecast;

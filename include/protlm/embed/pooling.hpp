@@ -12,20 +12,23 @@ namespace protlm::inline v0 {
 
 /// How one vector stands for a protein: the mean or the largest value over its residues, column by column, or the
 /// vector of its [CLS] token (its last token where none stands before the residues, as in XLNet), which says little
-/// unless the model was trained to use it.
-enum class Pooling { mean, max, cls };
+/// unless the model was trained to use it. `none`: there is no such vector, only those of residues.
+enum class Pooling { mean, max, cls, none };
 
-/// "mean", "max" or "cls".
+/// "mean", "max", "cls" or "none".
 inline std::string pooling_name(Pooling pooling) {
-    return pooling == Pooling::mean ? "mean" : pooling == Pooling::max ? "max" : "cls";
+    return pooling == Pooling::mean  ? "mean"
+           : pooling == Pooling::max ? "max"
+           : pooling == Pooling::cls ? "cls"
+                                     : "none";
 }
 
 /// @throws Error for a name that is none
 inline Pooling pooling_from_name(std::string_view name) {
-    for (Pooling const pooling : {Pooling::mean, Pooling::max, Pooling::cls})
+    for (Pooling const pooling : {Pooling::mean, Pooling::max, Pooling::cls, Pooling::none})
         if (name == pooling_name(pooling))
             return pooling;
-    fail("pooling: is \"", name, "\", expected \"mean\", \"max\" or \"cls\"");
+    fail("pooling: is \"", name, "\", expected \"mean\", \"max\", \"cls\" or \"none\"");
 }
 
 namespace detail {
@@ -67,10 +70,11 @@ void pool_rows(Exec const &exec, Pooling pooling, std::int64_t const *offsets, i
 
 /// One vector a protein, (B, C), from hidden states (T, C). Sums are kept in double and taken in the order of the
 /// residues, so that a protein's bits do not depend on its batch. A protein without residues has zeros.
-/// @param before, after  special tokens around the residues of every sequence
+/// @param pooling  not `none`  @param before, after  special tokens around the residues of every sequence
 template <class Context, class A, class Exec = typename Context::execution_space>
 Tensor<A, Exec> pool(Context &context, Pooling pooling, Segments<Exec> const &segments, index_t before, index_t after,
                      Tensor<A, Exec> const &hidden) {
+    check(pooling != Pooling::none, "pool: pooling is none");
     check_extent("pool", "hidden", "rows", hidden.rows(), segments.total());
     auto const y = context.template tensor<A>(segments.count(), hidden.cols());
     detail::pool_rows(context.exec(), pooling, segments.device.data(), before, after, Rows<A const>(hidden.value()),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/detection_head.hpp>
 #include <protlm/layers/post_norm_layer.hpp>
 #include <protlm/layers/token_embedding.hpp>
@@ -122,6 +123,7 @@ class Albert {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>; // (T, C)
+    using Listener = StateListener<A, Exec>;
 
     /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
     explicit Albert(AlbertConfig config, AlbertHeads heads = {}) : config_(std::move(config)), heads_(heads) {
@@ -137,11 +139,12 @@ class Albert {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Albert load(std::filesystem::path const &folder) {
-        auto const config = albert_config(read_fields(folder / "config.json"));
         CheckpointFolder const checkpoint(folder);
-        Albert model(config, albert_heads(checkpoint));
-        load_weights(model.parameters_, checkpoint, "albert.");
-        return model;
+        return load(folder, checkpoint, albert_heads(checkpoint));
+    }
+    /// The encoder by itself, without heads: what embeddings need. @throws Error as above
+    static Albert load_encoder(std::filesystem::path const &folder) {
+        return load(folder, CheckpointFolder(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -178,7 +181,17 @@ class Albert {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.num_hidden_layers, "Albert: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.num_hidden_layers);
-        return run(context, batch, layer, 0, nullptr, FullMask{});
+        return run(context, batch, layer, 0, {}, FullMask{});
+    }
+
+    /// Hands the hidden states (T, C) behind 0, 1, ... `layer` passes to `listener` as they are made, in one pass; the
+    /// model keeps none of them. See `hidden_state`. @throws Error when the model has no such layer
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.num_hidden_layers, "Albert: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.num_hidden_layers);
+        run(context, batch, layer, 0, listener, FullMask{});
     }
 
     /// Logits (R, V) of the masked language model for hidden states (R, C).
@@ -231,12 +244,17 @@ class Albert {
         index_t const inner = config_.inner_group_num, maps = config_.num_hidden_layers * inner;
         check(layer >= 0 && layer < maps, "Albert: attention_map: layer is ", layer, ", expected at least 0 and below ",
               maps);
-        auto const x = run(context, batch, layer / inner, layer % inner, nullptr, FullMask{});
+        auto const x = run(context, batch, layer / inner, layer % inner, {}, FullMask{});
         return layer_attention_map(context, make_layer(config_.group(layer / inner), layer % inner), x, batch.segments,
                                    score(), sequence);
     }
 
   private:
+    static Albert load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, AlbertHeads heads) {
+        Albert model(albert_config(read_fields(folder / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "albert.");
+        return model;
+    }
     ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(config_.head_width())))}; }
     PostNormLayer<S, Exec> make_layer(index_t group, index_t inner) const {
         auto const &ids = ids_.groups[static_cast<std::size_t>(group)][static_cast<std::size_t>(inner)];
@@ -247,7 +265,7 @@ class Albert {
     /// Embedding, mapping, the first `passes` passes, and `more` inner layers of the pass behind them.
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, index_t passes, index_t more,
-                    std::vector<Activations> *states, Mask const &mask) const {
+                    Listener const &states, Mask const &mask) const {
         check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
               "Albert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
               ", but training supports 0 only, as ProtAlbert was trained; hidden_dropout_prob may be set");
@@ -255,15 +273,13 @@ class Albert {
         TokenEmbedding<S, Exec> const embed(parameters_, ids_.embeddings, ids_.embedding_norm, config_.layer_norm_eps);
         Linear<S, Exec> const mapping(parameters_, ids_.mapping);
         Activations x = mapping(context, embed(context, batch, config_.hidden_dropout_prob));
-        if (states)
-            states->assign(1, x);
+        states(0, x);
         for (index_t n = 0; n < passes || (n == passes && more > 0); ++n) {
             index_t const layers = n < passes ? config_.inner_group_num : more;
             for (index_t i = 0; i < layers; ++i)
                 x = run_layer(context, make_layer(config_.group(n), i), x, batch.segments, score(), mask,
                               config_.hidden_dropout_prob, recompute_);
-            if (states)
-                states->push_back(x);
+            states(n + 1, x);
         }
         return x;
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/segments.hpp>
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/detection_head.hpp>
 #include <protlm/layers/embedding_ids.hpp>
 #include <protlm/layers/encoder_layer.hpp>
@@ -113,6 +114,7 @@ class Bert {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>; // (T, C)
+    using Listener = StateListener<A, Exec>;
 
     /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
     explicit Bert(BertConfig config, BertHeads heads = {}) : config_(std::move(config)), heads_(heads) {
@@ -128,11 +130,12 @@ class Bert {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Bert load(std::filesystem::path const &folder) {
-        auto const config = bert_config(read_fields(folder / "config.json"));
         CheckpointFolder const checkpoint(folder);
-        Bert model(config, bert_heads(checkpoint));
-        load_weights(model.parameters_, checkpoint, "bert.");
-        return model;
+        return load(folder, checkpoint, bert_heads(checkpoint));
+    }
+    /// The encoder by itself, without heads: what embeddings need. @throws Error as above
+    static Bert load_encoder(std::filesystem::path const &folder) {
+        return load(folder, CheckpointFolder(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -182,7 +185,17 @@ class Bert {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.num_hidden_layers, "Bert: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.num_hidden_layers);
-        return run(context, batch, layer, nullptr, FullMask{});
+        return run(context, batch, layer, {}, FullMask{});
+    }
+
+    /// Hands the hidden states (T, C) behind 0, 1, ... `layer` layers to `listener` as they are made, in one pass; the
+    /// model keeps none of them. See `hidden_state`. @throws Error when the model has no such layer
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.num_hidden_layers, "Bert: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.num_hidden_layers);
+        run(context, batch, layer, listener, FullMask{});
     }
 
     /// Logits (R, V) of the masked language model for hidden states (R, C).
@@ -235,7 +248,7 @@ class Bert {
                               index_t sequence) const {
         check(layer >= 0 && layer < config_.num_hidden_layers, "Bert: attention_map: layer is ", layer,
               ", expected at least 0 and below ", config_.num_hidden_layers);
-        auto const x = run(context, batch, layer, nullptr, FullMask{});
+        auto const x = run(context, batch, layer, {}, FullMask{});
         auto const qkv = make_layer(layer).self_attention.projection(context, x);
         return attention_probabilities<Context, A>(context, {qkv, 0}, {qkv, config_.hidden_size}, batch.segments,
                                                    batch.segments, sequence, config_.num_attention_heads, head_width(),
@@ -243,6 +256,11 @@ class Bert {
     }
 
   private:
+    static Bert load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, BertHeads heads) {
+        Bert model(bert_config(read_fields(folder / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "bert.");
+        return model;
+    }
     index_t head_width() const { return config_.hidden_size / config_.num_attention_heads; }
     ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(head_width())))}; }
 
@@ -258,7 +276,7 @@ class Bert {
 
     /// Embedding and the first `layers` layers.
     template <class Context, class Mask>
-    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, std::vector<Activations> *states,
+    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, Listener const &states,
                     Mask const &mask) const {
         check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
               "Bert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
@@ -269,16 +287,14 @@ class Bert {
         DropoutScope<Context> const scope(context, batch);
         LayerNorm<S, Exec> const norm(parameters_, ids_.embedding_norm, config_.layer_norm_eps);
         auto x = dropout(context, norm(context, embedding<Context, S>(context, lookups)), config_.hidden_dropout_prob);
-        if (states)
-            states->assign(1, x);
+        states(0, x);
         for (index_t n = 0; n < layers; ++n) {
             auto const block = [layer = make_layer(n), segments = batch.segments, score = score(), mask,
                                 rate = config_.hidden_dropout_prob](Context &inner, Activations const &input) {
                 return layer(inner, input, segments, score, mask, rate);
             };
             x = recompute_ ? recompute(context, block, x) : block(context, x);
-            if (states)
-                states->push_back(x);
+            states(n + 1, x);
         }
         return x;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/detection_head.hpp>
 #include <protlm/layers/post_norm_layer.hpp>
 #include <protlm/layers/token_embedding.hpp>
@@ -89,6 +90,7 @@ class Electra {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>; // (T, C)
+    using Listener = StateListener<A, Exec>;
 
     /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
     explicit Electra(ElectraConfig config, ElectraHeads heads = {}) : config_(std::move(config)), heads_(heads) {
@@ -104,11 +106,12 @@ class Electra {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Electra load(std::filesystem::path const &folder) {
-        auto const config = electra_config(read_fields(folder / "config.json"));
         CheckpointFolder const checkpoint(folder);
-        Electra model(config, electra_heads(checkpoint));
-        load_weights(model.parameters_, checkpoint, "electra.");
-        return model;
+        return load(folder, checkpoint, electra_heads(checkpoint));
+    }
+    /// The encoder by itself, without heads: what embeddings need. @throws Error as above
+    static Electra load_encoder(std::filesystem::path const &folder) {
+        return load(folder, CheckpointFolder(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -145,7 +148,17 @@ class Electra {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.num_hidden_layers, "Electra: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.num_hidden_layers);
-        return run(context, batch, layer, nullptr, FullMask{});
+        return run(context, batch, layer, {}, FullMask{});
+    }
+
+    /// Hands the hidden states (T, C) behind 0, 1, ... `layer` layers to `listener` as they are made, in one pass; the
+    /// model keeps none of them. See `hidden_state`. @throws Error when the model has no such layer
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.num_hidden_layers, "Electra: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.num_hidden_layers);
+        run(context, batch, layer, listener, FullMask{});
     }
 
     /// Logits (R, V) of the generator's head for hidden states (R, C). Its activation is GELU whatever hidden_act is,
@@ -180,11 +193,16 @@ class Electra {
                               index_t sequence) const {
         check(layer >= 0 && layer < config_.num_hidden_layers, "Electra: attention_map: layer is ", layer,
               ", expected at least 0 and below ", config_.num_hidden_layers);
-        auto const x = run(context, batch, layer, nullptr, FullMask{});
+        auto const x = run(context, batch, layer, {}, FullMask{});
         return layer_attention_map(context, make_layer(layer), x, batch.segments, score(), sequence);
     }
 
   private:
+    static Electra load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, ElectraHeads heads) {
+        Electra model(electra_config(read_fields(folder / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "electra.");
+        return model;
+    }
     ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(config_.head_width())))}; }
     PostNormLayer<S, Exec> make_layer(index_t n) const {
         return make_post_norm_layer(parameters_, ids_.layers[static_cast<std::size_t>(n)], config_.num_attention_heads,
@@ -193,7 +211,7 @@ class Electra {
 
     /// Embedding, projection and the first `layers` layers.
     template <class Context, class Mask>
-    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, std::vector<Activations> *states,
+    Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, Listener const &states,
                     Mask const &mask) const {
         check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
               "Electra: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
@@ -203,13 +221,11 @@ class Electra {
         Activations x = embed(context, batch, config_.hidden_dropout_prob);
         if (ids_.project.weight >= 0)
             x = Linear<S, Exec>(parameters_, ids_.project)(context, x);
-        if (states)
-            states->assign(1, x);
+        states(0, x);
         for (index_t n = 0; n < layers; ++n) {
             x = run_layer(context, make_layer(n), x, batch.segments, score(), mask, config_.hidden_dropout_prob,
                           recompute_);
-            if (states)
-                states->push_back(x);
+            states(n + 1, x);
         }
         return x;
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/segments.hpp>
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/t5_block.hpp>
 #include <protlm/model/t5_config.hpp>
 #include <protlm/model/weights.hpp>
@@ -114,6 +115,7 @@ class T5 {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>; // (T, C)
+    using Listener = StateListener<A, Exec>;
 
     /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
     explicit T5(T5Config config, T5Heads heads = {}) : config_(std::move(config)), heads_(heads) {
@@ -135,6 +137,8 @@ class T5 {
         load_weights(model.parameters_, CheckpointFolder(folder), "");
         return model;
     }
+    /// The encoder by itself: what embeddings need. @throws Error as above
+    static T5 load_encoder(std::filesystem::path const &folder) { return load(folder, {.decoder = false}); }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
         write_json(folder / "config.json", to_json(config_, heads_.decoder));
@@ -168,7 +172,7 @@ class T5 {
                        std::vector<Activations> *states = nullptr) const {
         DropoutScope<Context> const scope(context, batch);
         auto const x = run_encoder(context, batch, config_.num_layers, states);
-        return finished(context, x, ids_.encoder.final_norm, states);
+        return finished(context, x, ids_.encoder.final_norm, config_.num_layers, states);
     }
 
     /// The encoder's hidden states (T, C) behind `layer` blocks, 0 for the embedding's output, num_layers for what
@@ -180,7 +184,20 @@ class T5 {
         if (layer == config_.num_layers)
             return encode(context, batch);
         DropoutScope<Context> const scope(context, batch);
-        return run_encoder(context, batch, layer, nullptr);
+        return run_encoder(context, batch, layer, {});
+    }
+
+    /// Hands the encoder's hidden states (T, C) behind 0, 1, ... `layer` blocks to `listener` as they are made, in one
+    /// pass; the model keeps none of them. See `hidden_state`. @throws Error when the encoder has no such block
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.num_layers, "T5: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.num_layers);
+        DropoutScope<Context> const scope(context, batch);
+        auto const x = run_encoder(context, batch, layer, listener);
+        if (layer == config_.num_layers)
+            finished(context, x, ids_.encoder.final_norm, layer, listener);
     }
 
     /// The decoder's output (Td, C), behind its final norm; row t stands for what follows token t.
@@ -193,19 +210,19 @@ class T5 {
         check(heads_.decoder, "T5: decode: the model has no decoder");
         DropoutScope<Context> const scope(context, batch);
         auto const score = decoder_score(context);
+        Listener const listener(states);
         auto x = embed(context, batch.tokens);
-        if (states)
-            states->assign(1, x);
+        listener(0, x);
         for (index_t n = 0; n < config_.num_decoder_layers; ++n) {
             auto const block = [layer = decoder_block(n), segments = batch.segments, encoded, sources,
                                 score](Context &inner, Activations const &input) {
                 return layer(inner, input, segments, encoded, sources, score);
             };
             x = recompute_ ? recompute(context, block, x) : block(context, x);
-            if (states)
-                states->push_back(x);
+            if (n + 1 < config_.num_decoder_layers)
+                listener(n + 1, x);
         }
-        return finished(context, x, ids_.decoder.final_norm, states);
+        return finished(context, x, ids_.decoder.final_norm, config_.num_decoder_layers, listener);
     }
 
     /// Logits (R, V) of the next token for rows (R, C) of the decoder. @throws Error when the model has no decoder
@@ -232,7 +249,7 @@ class T5 {
         check(layer >= 0 && layer < config_.num_layers, "T5: attention_map: layer is ", layer,
               ", expected at least 0 and below ", config_.num_layers);
         T5EncoderBlock<S, Exec> const block(parameters_, ids_.encoder.blocks[static_cast<std::size_t>(layer)], shape());
-        auto const x = run_encoder(context, batch, layer, nullptr);
+        auto const x = run_encoder(context, batch, layer, {});
         auto const qkv = block.self_attention.projection(context, block.self_attention.norm(context, x));
         auto const heads = shape().heads;
         return attention_probabilities<Context, A>(context, {qkv, 0}, {qkv, heads.total()}, batch.segments,
@@ -274,31 +291,29 @@ class T5 {
     /// Embedding and the first `blocks` blocks of the encoder.
     template <class Context>
     Activations run_encoder(Context &context, PackedTokens<Exec> const &batch, index_t blocks,
-                            std::vector<Activations> *states) const {
+                            Listener const &states) const {
         auto const score = stack_score(context, ids_.encoder, true);
         auto x = embed(context, batch.tokens);
-        if (states)
-            states->assign(1, x);
+        states(0, x);
         for (index_t n = 0; n < blocks; ++n) {
             T5EncoderBlock<S, Exec> const layer(parameters_, ids_.encoder.blocks[static_cast<std::size_t>(n)], shape());
             auto const block = [layer, segments = batch.segments, score](Context &inner, Activations const &input) {
                 return layer(inner, input, segments, score, FullMask{});
             };
             x = recompute_ ? recompute(context, block, x) : block(context, x);
-            if (states)
-                states->push_back(x);
+            if (n + 1 < config_.num_layers)
+                states(n + 1, x);
         }
         return x;
     }
 
-    /// A stack's final norm and dropout; takes the place of the last block's output in `states`.
+    /// A stack's final norm and dropout; `states` hears this instead of the last block's output.
     template <class Context>
-    Activations finished(Context &context, Activations const &x, ParameterId norm,
-                         std::vector<Activations> *states) const {
+    Activations finished(Context &context, Activations const &x, ParameterId norm, index_t blocks,
+                         Listener const &states) const {
         auto const y = dropout(context, RmsNorm<S, Exec>(parameters_, norm, config_.layer_norm_epsilon)(context, x),
                                config_.dropout_rate);
-        if (states)
-            states->back() = y;
+        states(blocks, y);
         return y;
     }
 

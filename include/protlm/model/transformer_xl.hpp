@@ -2,6 +2,7 @@
 
 #include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/adaptive_embedding.hpp>
 #include <protlm/layers/adaptive_output.hpp>
 #include <protlm/layers/recurrent_memory.hpp>
@@ -29,6 +30,7 @@ class TransformerXl {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>;     // (T, C)
+    using Listener = StateListener<A, Exec>;
     using Memory = RecurrentMemory<A, Exec>; // inputs of each layer, the last mem_len of each sequence
 
     /// All weights zero: call `initialise` or `load` next. @throws Error naming the field of a config that cannot be
@@ -47,11 +49,12 @@ class TransformerXl {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static TransformerXl load(std::filesystem::path const &folder) {
-        auto const config = transformer_xl_config(read_fields(folder / "config.json"));
         CheckpointFolder const checkpoint(folder);
-        TransformerXl model(config, transformer_xl_heads(checkpoint));
-        load_weights(model.parameters_, checkpoint, "transformer.");
-        return model;
+        return load(folder, checkpoint, transformer_xl_heads(checkpoint));
+    }
+    /// The layers by themselves, without heads: what embeddings need. @throws Error as above
+    static TransformerXl load_encoder(std::filesystem::path const &folder) {
+        return load(folder, CheckpointFolder(folder), {.language_model = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -109,7 +112,17 @@ class TransformerXl {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.n_layer, "TransformerXl: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.n_layer);
-        return run(context, batch, nullptr, layer, nullptr, mask());
+        return run(context, batch, nullptr, layer, {}, mask());
+    }
+
+    /// Hands the hidden states (T, C) behind 0, 1, ... `layer` layers to `listener` as they are made, in one pass; the
+    /// model keeps none of them. See `hidden_state`. @throws Error when the model has no such layer
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.n_layer, "TransformerXl: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.n_layer);
+        run(context, batch, nullptr, layer, listener, mask());
     }
 
     /// Two-stream attention, to predict tokens in any order: the content of each token, and the targets' states, which
@@ -161,6 +174,12 @@ class TransformerXl {
     }
 
   private:
+    static TransformerXl load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint,
+                              TransformerXlHeads heads) {
+        TransformerXl model(transformer_xl_config(read_fields(folder / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "transformer.");
+        return model;
+    }
     SameLengthMask mask() const {
         return {config_.same_length ? config_.mem_len : std::numeric_limits<index_t>::max()};
     }
@@ -250,7 +269,7 @@ class TransformerXl {
     /// Embedding and the first `layers` layers.
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, Memory *memory, index_t layers,
-                    std::vector<Activations> *states, Mask const &mask) const {
+                    Listener const &states, Mask const &mask) const {
         check_dropatt<Context>();
         if (memory)
             memory->validate("TransformerXl", config_.n_layer, batch.segments.count(), config_.d_model);
@@ -266,7 +285,8 @@ class TransformerXl {
                 auto const projected = layer.project(inner, h, past, keys);
                 return layer.stream(inner, h, projected.q, projected, all, keys, mask);
             };
-            if (states || memory)
+            states(n, x);
+            if (memory)
                 inputs.push_back(x);
             x = recompute_ ? recompute(context, block, x) : block(context, x);
         }
@@ -274,10 +294,7 @@ class TransformerXl {
             x = dropout(context, x, config_.dropout);
         if (memory)
             memory->update(context, inputs, batch.segments, config_.mem_len);
-        if (states) {
-            *states = std::move(inputs);
-            states->push_back(x);
-        }
+        states(layers, x);
         return x;
     }
 

@@ -2,6 +2,7 @@
 
 #include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
+#include <protlm/core/state_listener.hpp>
 #include <protlm/layers/two_stream.hpp>
 #include <protlm/layers/xlnet_layer.hpp>
 #include <protlm/model/xlnet_table.hpp>
@@ -27,6 +28,7 @@ class Xlnet {
     using execution_space = Exec;
     using A = accumulate_t<S>;
     using Activations = Tensor<A, Exec>; // (T, C)
+    using Listener = StateListener<A, Exec>;
     using Memory = RecurrentMemory<A, Exec>;
     using Streams = TwoStreams<A, Exec>;
 
@@ -44,11 +46,12 @@ class Xlnet {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Xlnet load(std::filesystem::path const &folder) {
-        auto const config = xlnet_config(read_fields(folder / "config.json"));
         CheckpointFolder const checkpoint(folder);
-        Xlnet model(config, xlnet_heads(checkpoint));
-        load_weights(model.parameters_, checkpoint, "transformer.");
-        return model;
+        return load(folder, checkpoint, xlnet_heads(checkpoint));
+    }
+    /// The encoder by itself, without heads: what embeddings need. @throws Error as above
+    static Xlnet load_encoder(std::filesystem::path const &folder) {
+        return load(folder, CheckpointFolder(folder), {.language_model = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -128,7 +131,17 @@ class Xlnet {
     Activations hidden_state(Context &context, PackedTokens<Exec> const &batch, index_t layer) const {
         check(layer >= 0 && layer <= config_.n_layer, "Xlnet: hidden_state: layer is ", layer,
               ", expected at least 0 and at most ", config_.n_layer);
-        return run(context, batch, nullptr, layer, nullptr, FullMask{});
+        return run(context, batch, nullptr, layer, {}, FullMask{});
+    }
+
+    /// Hands the hidden states (T, C) behind 0, 1, ... `layer` layers to `listener` as they are made, in one pass; the
+    /// model keeps none of them. See `hidden_state`. @throws Error when the model has no such layer
+    template <class Context>
+    void hidden_states(Context &context, PackedTokens<Exec> const &batch, index_t layer,
+                       Listener const &listener) const {
+        check(layer >= 0 && layer <= config_.n_layer, "Xlnet: hidden_states: layer is ", layer,
+              ", expected at least 0 and at most ", config_.n_layer);
+        run(context, batch, nullptr, layer, listener, FullMask{});
     }
 
     /// Logits (R, V) for hidden states (R, C), by the word embedding. @throws Error when the model has no such head
@@ -151,7 +164,7 @@ class Xlnet {
                               index_t sequence) const {
         check(layer >= 0 && layer < config_.n_layer, "Xlnet: attention_map: layer is ", layer,
               ", expected at least 0 and below ", config_.n_layer);
-        auto const x = run(context, batch, nullptr, layer, nullptr, FullMask{});
+        auto const x = run(context, batch, nullptr, layer, {}, FullMask{});
         auto const queries = xlnet_queries(batch);
         auto const keys =
             xlnet_keys<A>(context, batch, static_cast<Memory const *>(nullptr), config_.d_model, distances());
@@ -168,6 +181,11 @@ class Xlnet {
     }
 
   private:
+    static Xlnet load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, XlnetHeads heads) {
+        Xlnet model(xlnet_config(read_fields(folder / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "transformer.");
+        return model;
+    }
     using Pair = std::array<Activations, 2>; // content and query
 
     XlnetDistances distances() const {
@@ -211,7 +229,7 @@ class Xlnet {
     /// Embedding and the first `layers` layers of the content stream.
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, Memory const *memory, index_t layers,
-                    std::vector<Activations> *states, Mask const &mask) const {
+                    Listener const &states, Mask const &mask) const {
         if (config_.unidirectional())
             return run_layers(context, batch, memory, layers, states, directed(mask, batch));
         return run_layers(context, batch, memory, layers, states, mask);
@@ -219,14 +237,13 @@ class Xlnet {
 
     template <class Context, class Mask>
     Activations run_layers(Context &context, PackedTokens<Exec> const &batch, Memory const *memory, index_t layers,
-                           std::vector<Activations> *states, Mask const &mask) const {
+                           Listener const &states, Mask const &mask) const {
         validate(memory, batch);
         DropoutScope<Context> const scope(context, batch);
         auto const queries = xlnet_queries(batch);
         auto const keys = xlnet_keys<A>(context, batch, memory, config_.d_model, distances());
         auto x = embed(context, batch.tokens, parameters_.weight(ids_.word));
-        if (states)
-            states->assign(1, x);
+        states(0, x);
         for (index_t n = 0; n < layers; ++n) {
             auto const block = [layer = make_layer(n), past = memory_of(memory, n), queries, keys,
                                 mask](Context &inner, Activations const &input) {
@@ -234,8 +251,7 @@ class Xlnet {
                 return layer.stream(inner, input, layer.project(inner, all, keys), queries, keys, mask);
             };
             x = apply(context, block, x);
-            if (states)
-                states->push_back(x);
+            states(n + 1, x);
         }
         return dropout(context, x, config_.dropout);
     }

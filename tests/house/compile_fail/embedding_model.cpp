@@ -1,5 +1,5 @@
 // expect: Embedder: the model must offer validate(PackedView) const
-// expect: Embedder: the model must offer hidden_state(context, batch, layer) const, a tensor (T, C)
+// expect: Embedder: the model must offer hidden_states(context, batch, layer, listener) const
 #include <protlm/bert.hpp>
 
 struct NoEncoder {
