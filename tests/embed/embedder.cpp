@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(residues_are_the_encoders_rows_without_special_tokens) {
     auto const model = small_bert<double>();
     auto const proteins = random_proteins({19});
     for (index_t const layer : {0, 1, 2}) {
-        Embedder embedder(model, Vocabulary::protbert(), {.layer = layer});
+        Embedder embedder(model, Vocabulary::protbert(), {.layers = {layer}});
         auto const actual = collect(embedder, proteins, proteins.all());
         Batch batch;
         append_sequence(batch, Vocabulary::protbert(), proteins.tokens(0), std::nullopt, 0);
@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(a_protein_that_is_too_long_is_named_with_both_lengths) {
 
 BOOST_AUTO_TEST_CASE(options_that_cannot_be_are_errors) {
     auto const model = small_bert();
-    BOOST_TEST(message_of([&] { Embedder embedder(model, Vocabulary::protbert(), {.layer = 3}); }) ==
+    BOOST_TEST(message_of([&] { Embedder embedder(model, Vocabulary::protbert(), {.layers = {3}}); }) ==
                "Embedder: layer is 3, but the model has 2");
     auto const bare = Vocabulary::from_pieces({"<pad>", "</s>", "A", "C", "X"});
     BOOST_TEST(message_of([&] { Embedder embedder(model, bare, {.pooling = Pooling::cls}); }) ==
