@@ -3,7 +3,7 @@
 #include <protlm/core/check.hpp>
 #include <protlm/core/parameters.hpp>
 #include <protlm/ops/detail/device_product.hpp>
-#include <protlm/ops/detail/host_product.hpp>
+#include <protlm/ops/detail/bfloat16_product.hpp>
 
 namespace protlm::inline v0 {
 
@@ -41,8 +41,7 @@ auto linear_transposed(Context &context, Tensor<accumulate_t<S>, typename Contex
     check_extent("linear_transposed", "w", "rows", w.rows(), x.cols());
     auto const y = context.template tensor<A>(x.rows(), w.cols());
     if constexpr (Context::on_host)
-        detail::product(context, Rows<A const>(x.value()), detail::pack<false, A>(context, w.value()), y.value(),
-                        false);
+        detail::weight_product<false>(context, Rows<A const>(x.value()), w.value(), y.value());
     else
         detail::device_product<S>(context, detail::Transpose::none, Rows<A const>(x.value()), w.value(), y.value(),
                                   false);

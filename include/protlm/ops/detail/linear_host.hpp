@@ -1,7 +1,7 @@
 #pragma once
 
 #include <protlm/ops/activation.hpp>
-#include <protlm/ops/detail/host_product.hpp>
+#include <protlm/ops/detail/bfloat16_product.hpp>
 
 namespace protlm::inline v0::detail {
 
@@ -41,9 +41,8 @@ struct LinearEpilogue {
 template <class Context, class A, class S>
 void linear_forward_host(Context &context, Rows<A const> x, Rows<S const> w, S const *bias, Activation activation,
                          Rows<A const> residual, Rows<A> before, Rows<A> y) {
-    auto const packed = pack<true, A>(context, w);
     with_activation(activation, [&](auto f) {
-        product(context, x, packed, y, false, LinearEpilogue<f(), A, S>{bias, residual, before});
+        weight_product<true>(context, x, w, y, LinearEpilogue<f(), A, S>{bias, residual, before});
     });
 }
 

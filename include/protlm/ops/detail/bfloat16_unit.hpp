@@ -1,0 +1,90 @@
+#pragma once
+
+// The processor's instruction for sums of products of bfloat16 pairs (AVX512_BF16), looked for when the program runs:
+// the functions here are compiled for it whatever the rest is compiled for.
+
+#include <protlm/core/scalar.hpp>
+#include <protlm/ops/detail/vector_unit.hpp>
+
+#include <algorithm>
+
+#if defined(__x86_64__) && !defined(__CUDACC__) // nvcc's front end does not know the registers
+#include <immintrin.h>
+#endif
+
+namespace protlm::inline v0::detail {
+
+/// Two neighbours of a row of bfloat16, the first in the low half.
+using BfloatPair = std::uint32_t;
+
+/// Columns of a panel of pairs, and the rows that its kernel computes at once: 24 of 32 registers hold sums.
+inline constexpr index_t pair_cols = 32;
+inline constexpr int pair_rows = 12;
+
+inline BfloatPair bfloat_pair(bfloat16 first, bfloat16 second) {
+    return static_cast<BfloatPair>(first.value) | static_cast<BfloatPair>(second.value) << 16;
+}
+
+#if defined(__x86_64__) && !defined(__CUDACC__)
+
+/// True when this processor multiplies pairs of bfloat16 and the system lets it.
+inline bool has_bfloat16_unit() {
+    static bool const has = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl");
+    return has;
+}
+
+/// A row of floats (n) rounded to the nearest bfloat16, even ones from halfway, as pairs; an odd one's partner is zero.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512bf16")]] inline void round_row(float const *from, index_t n,
+                                                                              BfloatPair *to) {
+    for (index_t j = 0; j < n; j += 16) {
+        index_t const count = std::min<index_t>(16, n - j), padded = (count + 1) / 2 * 2;
+        auto const read = static_cast<__mmask16>((1u << count) - 1), write = static_cast<__mmask16>((1u << padded) - 1);
+        __m512 const values = _mm512_maskz_loadu_ps(read, from + j);
+        _mm256_mask_storeu_epi16(to + j / 2, write, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
+    }
+}
+
+/// c (R, 32) = [c +] a (R, pairs) b (pairs, 32), each pair's two products added one after the other.
+template <int R>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512bf16"), gnu::always_inline]] inline void
+pair_kernel(BfloatPair const *a, index_t a_row, BfloatPair const *b, float *c, index_t c_row, index_t pairs, bool add) {
+    __m512 sum[R][2];
+    for (int i = 0; i < R; ++i)
+        for (int v = 0; v < 2; ++v)
+            sum[i][v] = add ? _mm512_loadu_ps(c + i * c_row + 16 * v) : _mm512_setzero_ps();
+    for (index_t p = 0; p < pairs; ++p) {
+        auto const left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + p * pair_cols));
+        auto const right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + p * pair_cols + 16));
+        for (int i = 0; i < R; ++i) {
+            auto const row = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a[i * a_row + p])));
+            sum[i][0] = _mm512_dpbf16_ps(sum[i][0], row, left);
+            sum[i][1] = _mm512_dpbf16_ps(sum[i][1], row, right);
+        }
+    }
+    for (int i = 0; i < R; ++i)
+        for (int v = 0; v < 2; ++v)
+            _mm512_storeu_ps(c + i * c_row + 16 * v, sum[i][v]);
+}
+
+/// The same for any number of rows.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512bf16")]] inline void pair_product(BfloatPair const *a, index_t a_row,
+                                                                                 BfloatPair const *b, float *c,
+                                                                                 index_t c_row, index_t rows,
+                                                                                 index_t pairs, bool add) {
+    index_t i = 0;
+    for (; i + pair_rows <= rows; i += pair_rows)
+        pair_kernel<pair_rows>(a + i * a_row, a_row, b, c + i * c_row, c_row, pairs, add);
+    if (i + pair_rows / 2 <= rows) {
+        pair_kernel<pair_rows / 2>(a + i * a_row, a_row, b, c + i * c_row, c_row, pairs, add);
+        i += pair_rows / 2;
+    }
+    for (; i + 2 <= rows; i += 2)
+        pair_kernel<2>(a + i * a_row, a_row, b, c + i * c_row, c_row, pairs, add);
+    for (; i < rows; ++i)
+        pair_kernel<1>(a + i * a_row, a_row, b, c + i * c_row, c_row, pairs, add);
+}
+
+#endif
+
+} // namespace protlm::inline v0::detail
