@@ -191,7 +191,7 @@ BOOST_AUTO_TEST_CASE(damaged_tokenizers_are_named_errors) {
     check_error([&] { vocab("7"); }, "model: vocab is number");
     check_error([&] { vocab("{}"); }, "t.json: holds no pieces");
     check_error([&] { vocab(R"({"A": -1})"); }, "the id of \"A\" is number, expected an integer of at least 0");
-    check_error([&] { vocab(R"({"A": 4000000000})"); }, "token \"A\" has the id 4000000000, expected below 1048576");
+    check_error([&] { vocab(R"({"A": 4000000000})"); }, "token \"A\" has the id 4000000000, expected below 262144");
     check_error([&] { vocab(R"({"A": 1, "C": 1})"); }, "two pieces have the id 1");
     check_error([&] { vocab(R"({"": 1})"); }, "an empty piece");
     check_error([&] { vocab(R"([["A"]])"); }, "piece 0 is no pair");

@@ -2,6 +2,8 @@
 
 #include <protlm/core/check.hpp>
 
+#include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -23,6 +25,9 @@ struct TokenFrame {
     std::vector<std::string> before, after;
 };
 
+/// As many pieces as a vocabulary read from a file may have; the largest published ones have no more.
+inline constexpr std::size_t most_pieces = std::size_t(1) << 18;
+
 /// The letter of a piece that stands for a residue, which is an upper-case letter, alone or after SentencePiece's
 /// U+2581; '\0' for any other piece.
 inline char residue_of_piece(std::string_view piece) {
@@ -33,10 +38,9 @@ inline char residue_of_piece(std::string_view piece) {
 
 /// Puts `piece` at place `id`; places in between stay empty. A special piece that is there already is renamed, as
 /// `transformers` does; a residue never is.
-/// @throws Error for an id of 2^20 or more, or where a residue would change
+/// @throws Error for an id of 2^18 or more, or where a residue would change
 inline void put_piece(std::vector<std::string> &pieces, std::uint64_t id, std::string piece, std::string_view where) {
-    constexpr std::uint64_t most = std::uint64_t(1) << 20; // the largest published vocabularies have a quarter of that
-    check(id < most, where, ": token \"", piece, "\" has the id ", id, ", expected below ", most);
+    check(id < most_pieces, where, ": token \"", piece, "\" has the id ", id, ", expected below ", most_pieces);
     auto const at = static_cast<std::size_t>(id);
     if (at >= pieces.size())
         pieces.resize(at + 1);
@@ -44,6 +48,21 @@ inline void put_piece(std::vector<std::string> &pieces, std::uint64_t id, std::s
     check(pieces[at].empty() || pieces[at] == piece || !residue, where, ": token \"", piece, "\" has the id ", id,
           ", which is that of \"", pieces[at], '"');
     pieces[at] = std::move(piece);
+}
+
+/// The ids of `<extra_id_0>`, `<extra_id_1>` ... as far as there are any without a gap.
+inline std::vector<std::int32_t> sentinel_ids(std::vector<std::string> const &pieces) {
+    constexpr std::string_view begin = "<extra_id_";
+    std::vector<std::int32_t> ids(pieces.size(), -1);
+    for (std::size_t id = 0; id < pieces.size(); ++id) {
+        std::size_t number = pieces.size();
+        if (pieces[id].starts_with(begin))
+            std::from_chars(pieces[id].data() + begin.size(), pieces[id].data() + pieces[id].size(), number);
+        if (number < pieces.size() && pieces[id] == std::string(begin) + std::to_string(number) + '>')
+            ids[number] = static_cast<std::int32_t>(id);
+    }
+    ids.erase(std::find(ids.begin(), ids.end(), -1), ids.end());
+    return ids;
 }
 
 /// Names places that have no piece `<unused_ID>`.

@@ -142,7 +142,6 @@ inline void add_sentence_piece(ProtobufReader fields, SentencePieceModel &model,
 /// @param where  names the origin in error messages
 /// @throws Error with the byte at which the message is broken, or the number of the piece that is
 inline SentencePieceModel parse_sentencepiece_model(std::span<std::byte const> bytes, std::string_view where) {
-    constexpr std::size_t most = std::size_t(1) << 20; // pieces; the largest published ones have a quarter of that
     SentencePieceModel model;
     detail::ProtobufReader fields(bytes, where);
     while (!fields.at_end()) {
@@ -151,7 +150,7 @@ inline SentencePieceModel parse_sentencepiece_model(std::span<std::byte const> b
             fields.skip();
             continue;
         }
-        check(model.pieces.size() < most, where, ": more than ", most, " pieces");
+        check(model.pieces.size() < most_pieces, where, ": more than ", most_pieces, " pieces");
         auto const piece = fields.bytes();
         detail::add_sentence_piece({piece, where, fields.place() - piece.size()}, model, where);
     }

@@ -152,8 +152,7 @@ inline void Vocabulary::name_special_tokens(SpecialTokens const &named) {
     separator = sep;
     end = begin < 0 ? find("<cls>") : -1;
     second_type = begin >= 0 ? 1 : 0;
-    for (std::int32_t id; (id = find("<extra_id_" + std::to_string(sentinels.size()) + ">")) >= 0;)
-        sentinels.push_back(id);
+    sentinels = sentinel_ids(pieces);
 }
 
 inline void Vocabulary::frame_as(std::string_view family, SpecialTokens const &named, std::string_view where) {

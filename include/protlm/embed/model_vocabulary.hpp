@@ -54,7 +54,7 @@ inline void read_special_tokens(std::filesystem::path const &path, TokenizerSett
                                      {"mask_token", &named.mask}})
         if (auto text = token_text(fields.json(), key, path.string()); !text.empty())
             *token = std::move(text);
-    if (auto const extra = fields.maybe<index_t>("extra_ids", between<index_t>(0, 1 << 20)))
+    if (auto const extra = fields.maybe<index_t>("extra_ids", between<index_t>(0, most_pieces)))
         settings.extra_ids = extra;
     auto const decoder = fields.object("added_tokens_decoder"); // {"0": {"content": "<pad>", ...}, ...}
     for (auto const &[key, token] : decoder.json().items()) {
