@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/file.hpp>
+#include <protlm/core/kokkos.hpp>
 
 #include <algorithm>
 #include <filesystem>
