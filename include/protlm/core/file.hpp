@@ -55,7 +55,27 @@ class MappedFile {
     std::size_t size() const { return size_; }
     std::filesystem::path const &path() const { return path_; }
 
+    /// Says that `part` of the bytes is read next, so that its pages come at once and not one by one.
+    void expect(std::span<std::byte const> part) const noexcept {
+#if defined(MADV_POPULATE_READ)
+        advise(part, MADV_POPULATE_READ);
+#else
+        advise(part, MADV_WILLNEED);
+#endif
+    }
+    /// Gives back the memory of `part` of the bytes, for files larger than memory; they are read again when touched.
+    void release(std::span<std::byte const> part) const noexcept { advise(part, MADV_DONTNEED); }
+
   private:
+    /// Advice is no more than that: failure does not matter. Bytes that are not of this file are left alone.
+    void advise(std::span<std::byte const> part, int advice) const noexcept {
+        if (!data_ || part.empty() || part.data() < data_ || part.data() + part.size() > data_ + size_)
+            return;
+        auto const page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+        auto const first = static_cast<std::size_t>(part.data() - data_) / page * page;
+        auto const last = static_cast<std::size_t>(part.data() - data_) + part.size();
+        ::madvise(const_cast<std::byte *>(data_) + first, last - first, advice);
+    }
     void swap(MappedFile &other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <protlm/io/json.hpp>
-#include <protlm/io/safetensors.hpp>
+#include <protlm/io/weight_file.hpp>
 
 #include <filesystem>
 #include <map>
@@ -14,30 +14,19 @@
 
 namespace protlm::inline v0 {
 
-/// The tensors of a model as released: a folder with model.safetensors, or with model.safetensors.index.json and its
-/// shards, or one .safetensors file. Mapped, nothing is read before it is asked for.
+/// The tensors of a model as released: a folder with model.safetensors or pytorch_model.bin (of either layout of
+/// `torch.save`), or with the index of one of them and its shards; or one such file. Mapped, nothing is read before it
+/// is asked for. Where a folder has several, safetensors come before .bin, and one file before shards.
 class CheckpointFolder {
   public:
-    /// @param path  a folder, or a .safetensors file
+    /// @param path  a folder, or a file of weights
     /// @throws Error when there is no such file, the index names files outside the folder or tensors that its shards
     /// do not hold, or a file is malformed
-    explicit CheckpointFolder(std::filesystem::path const &path) : path_(path) {
-        namespace fs = std::filesystem;
-        std::error_code ignored;
-        check(fs::exists(path, ignored), path.string(), ": no such checkpoint folder or file");
-        if (!fs::is_directory(path, ignored))
-            open_single(path);
-        else if (fs::exists(path / "model.safetensors", ignored))
-            open_single(path / "model.safetensors");
-        else if (fs::exists(path / index_name, ignored))
-            open_sharded(path / index_name);
-        else
-            fail(path.string(), ": has neither model.safetensors nor ", index_name);
-    }
+    explicit CheckpointFolder(std::filesystem::path const &path) : path_(path) { open(path); }
 
     /// One tensor and the file it lies in.
     struct Entry {
-        SafetensorsFile const *file;
+        WeightFile const *file;
         TensorInfo const *info;
     };
 
@@ -54,30 +43,51 @@ class CheckpointFolder {
     /// The tensor's description. @throws Error naming the checkpoint when there is none
     TensorInfo const &info(std::string_view name) const { return *entry(name).info; }
 
-    /// Reads and converts as `SafetensorsFile::read_into`. @throws Error
+    /// Reads the whole tensor into `destination` (count elements, host), converting element by element: to
+    /// floating-point types with rounding to the nearest, to integers only where the value is exact.
+    /// @throws Error when there is no such tensor, it has another number of elements, or a value has no exact integer
     template <class T>
     void read_into(std::string_view name, T *destination, index_t count) const {
-        entry(name).file->read_into(name, destination, count);
+        auto const &[file, tensor] = entry(name);
+        check(tensor->count() == count, file->name(), ": tensor \"", detail::excerpt(name), "\" has ", tensor->count(),
+              " elements of shape ", detail::shape_text(tensor->shape), ", expected ", count);
+        file->read_range(*tensor, 0, destination, count);
     }
 
     /// The whole tensor as a vector. @throws Error
     template <class T>
     std::vector<T> read(std::string_view name) const {
-        return entry(name).file->template read<T>(name);
+        std::vector<T> result(static_cast<std::size_t>(info(name).count()));
+        read_into(name, result.data(), static_cast<index_t>(result.size()));
+        return result;
     }
 
-    /// The files that hold the tensors, in the order of their names.
-    std::vector<SafetensorsFile> const &files() const { return files_; }
-
-    std::filesystem::path const &path() const { return path_; }
-
-  private:
-    static constexpr char const *index_name = "model.safetensors.index.json";
-
+    /// The tensor of that name with its file. @throws Error naming the checkpoint when there is none
     Entry const &entry(std::string_view name) const {
         auto const place = index_.find(name);
         check(place != index_.end(), path_.string(), ": has no tensor \"", detail::excerpt(name), '"');
         return tensors_[place->second];
+    }
+
+    /// The files that hold the tensors, in the order of their names.
+    std::vector<WeightFile> const &files() const { return files_; }
+
+    std::filesystem::path const &path() const { return path_; }
+
+  private:
+    void open(std::filesystem::path const &path) {
+        namespace fs = std::filesystem;
+        std::error_code ignored;
+        check(fs::exists(path, ignored), path.string(), ": no such checkpoint folder or file");
+        if (!fs::is_directory(path, ignored))
+            return open_single(path);
+        for (auto const *name : {"model.safetensors", "pytorch_model.bin"}) {
+            if (fs::exists(path / name, ignored))
+                return open_single(path / name);
+            if (fs::path const index = path / (std::string(name) + ".index.json"); fs::exists(index, ignored))
+                return open_sharded(index);
+        }
+        fail(path.string(), ": has neither model.safetensors nor pytorch_model.bin, nor the .index.json of one");
     }
 
     void open_single(std::filesystem::path const &file) {
@@ -96,7 +106,7 @@ class CheckpointFolder {
             auto const &file = files_.emplace_back(path_ / shard);
             for (auto const &name : names)
                 check(file.contains(name), file.name(), ": has no tensor \"", detail::excerpt(name), "\", although ",
-                      index_name, " says so");
+                      index_path.filename().string(), " says so");
             for (auto const &tensor : file.tensors())
                 if (names.contains(tensor.name))
                     add(file, tensor);
@@ -126,13 +136,13 @@ class CheckpointFolder {
                file.find_first_of(std::string_view("/\\\0", 3)) == file.npos;
     }
 
-    void add(SafetensorsFile const &file, TensorInfo const &tensor) {
+    void add(WeightFile const &file, TensorInfo const &tensor) {
         index_.emplace(tensor.name, tensors_.size());
         tensors_.push_back({&file, &tensor});
     }
 
     std::filesystem::path path_;
-    std::vector<SafetensorsFile> files_;
+    std::vector<WeightFile> files_;
     std::vector<Entry> tensors_;
     std::unordered_map<std::string_view, std::size_t> index_;
 };

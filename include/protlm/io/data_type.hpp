@@ -183,8 +183,12 @@ index_t convert_from_bytes(DataType type, std::byte const *source, T *destinatio
     index_t done = 0;
     bool const known = detail::visit_data_type(type, [&]<class From>(std::type_identity<From>) {
         auto const element = [&](index_t i) { return detail::load_element<From>(source + i * index_t(sizeof(From))); };
-        while (done < count && detail::convert_element(element(done), destination[done]))
-            ++done;
+        if constexpr (detail::is_any_float<T>) // cannot fail, so nothing stands in the way of vector instructions
+            for (; done < count; ++done)
+                detail::convert_element(element(done), destination[done]);
+        else
+            while (done < count && detail::convert_element(element(done), destination[done]))
+                ++done;
     });
     check(known, "convert_from_bytes: elements of type ", data_type_name(type), " cannot be converted");
     return done;

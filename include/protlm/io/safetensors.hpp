@@ -67,6 +67,7 @@ class SafetensorsFile {
 
     /// The path, or the name given for bytes.
     std::string const &name() const { return name_; }
+    MappedFile const &mapping() const { return file_; }
 
     /// Reads the whole tensor into `destination` (count elements, host), converting element by element: to
     /// floating-point types with rounding to the nearest, to integers only where the value is exact.

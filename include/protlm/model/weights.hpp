@@ -30,6 +30,67 @@ inline std::vector<std::string> checkpoint_names(ParameterEntry const &entry, st
     return names;
 }
 
+/// A part of a tensor of a few MB.
+struct WeightPiece {
+    WeightFile const *file;
+    TensorInfo const *tensor;
+    index_t first, count, target; // elements in the tensor, and where they lie in the flat buffer
+};
+
+/// Where each tensor is found in the checkpoint, in pieces; `problems` gets a line for each that is not.
+inline std::vector<WeightPiece> plan_pieces(std::vector<ParameterEntry> const &entries,
+                                            CheckpointFolder const &checkpoint, std::string const &prefix,
+                                            std::set<std::string, std::less<>> &used, std::string &problems) {
+    constexpr index_t most = 1 << 20;
+    std::vector<WeightPiece> pieces;
+    for (auto const &entry : entries) {
+        TensorInfo const *info = nullptr;
+        for (auto const &name : checkpoint_names(entry, prefix))
+            if (auto const *candidate = checkpoint.find(name)) {
+                used.insert(name);
+                info = info ? info : candidate;
+            }
+        if (!info)
+            problems += "\n  missing: " + entry.name + ' ' + shape_text(entry.shape);
+        else if (info->shape != entry.shape)
+            problems +=
+                "\n  " + info->name + " has shape " + shape_text(info->shape) + ", expected " + shape_text(entry.shape);
+        else if (info->dtype == DataType::f8_e4m3 || info->dtype == DataType::f8_e5m2)
+            problems += "\n  " + info->name + " has elements of type " + std::string(data_type_name(info->dtype)) +
+                        ", which cannot be converted";
+        else
+            for (index_t first = 0; first < entry.size(); first += most)
+                pieces.push_back({checkpoint.entry(info->name).file, info, first, std::min(most, entry.size() - first),
+                                  entry.offset + first});
+    }
+    return pieces;
+}
+
+/// Reads all pieces into the flat buffer: on hosts in parallel and without a copy between, else through one piece.
+template <Scalar S, class Exec>
+void read_pieces(std::vector<WeightPiece> const &pieces, S *values) {
+    using Memory = typename Exec::memory_space;
+    if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, Memory>::accessible) {
+        using Host = Kokkos::DefaultHostExecutionSpace;
+        using Policy = Kokkos::RangePolicy<Host, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<index_t>>;
+        auto const *piece = pieces.data();
+        // No piece can fail: ranges and types are checked, and every number has a nearest S.
+        Kokkos::parallel_for("protlm::load_weights", Policy(0, static_cast<index_t>(pieces.size())).set_chunk_size(1),
+                             [=](index_t i) {
+                                 auto const &p = piece[i];
+                                 p.file->read_range_once(*p.tensor, p.first, values + p.target, p.count);
+                             });
+        Host().fence();
+    } else {
+        std::vector<S> staged;
+        for (auto const &p : pieces) {
+            staged.resize(static_cast<std::size_t>(p.count));
+            p.file->read_range_once(*p.tensor, p.first, staged.data(), p.count);
+            copy_from_host(Exec(), VectorView<S, Exec>(values + p.target, staged.size()), staged.data());
+        }
+    }
+}
+
 } // namespace detail
 
 /// The tensors of a model that is a part of a larger table, named as in a checkpoint of its own.
@@ -49,43 +110,31 @@ inline std::vector<ParameterEntry> part_of_table(ParameterTable const &joint, Pa
     return part;
 }
 
-/// Fills tensors of `parameters` from a checkpoint, converting one tensor at a time.
+/// Fills tensors of `parameters` from a checkpoint, converting pieces of a few MB, on hosts straight into their place:
+/// memory peaks at the model, the file's pages are given back behind each piece.
 /// @param entries names in the checkpoint, and where each tensor lies: a table's, or `part_of_table`
 /// @param prefix the model's own, for example "bert.", which some checkpoints leave out
 /// @returns names of the checkpoint's tensors that the model does not have
-/// @throws Error that lists every missing tensor and every one of another shape, with both shapes
+/// @throws Error that lists every missing tensor, every one of another shape with both shapes, and the checkpoint's
+/// tensors that the model does not have
 template <Scalar S, class Exec>
 std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, std::vector<ParameterEntry> const &entries,
                                       CheckpointFolder const &checkpoint, std::string const &prefix) {
-    std::string problems;
     std::set<std::string, std::less<>> used;
-    std::vector<std::pair<ParameterEntry const *, TensorInfo const *>> found;
-    for (auto const &entry : entries) {
-        TensorInfo const *info = nullptr;
-        for (auto const &name : detail::checkpoint_names(entry, prefix))
-            if (auto const *candidate = checkpoint.find(name)) {
-                used.insert(name);
-                info = info ? info : candidate;
-            }
-        if (!info)
-            problems += "\n  missing: " + entry.name + ' ' + detail::shape_text(entry.shape);
-        else if (info->shape != entry.shape)
-            problems += "\n  " + info->name + " has shape " + detail::shape_text(info->shape) + ", expected " +
-                        detail::shape_text(entry.shape);
-        found.emplace_back(&entry, info);
-    }
-    check(problems.empty(), checkpoint.path().string(), ": does not fit the model:", problems);
-    std::vector<S> piece; // one tensor at a time: memory peaks at the model and its largest tensor
-    for (auto const &[entry, info] : found) {
-        piece.resize(static_cast<std::size_t>(entry->size()));
-        checkpoint.read_into(info->name, piece.data(), entry->size());
-        VectorView<S, Exec> target(parameters.values().data() + entry->offset, piece.size());
-        copy_from_host(Exec(), target, piece.data());
-    }
+    std::string problems;
+    auto const pieces = detail::plan_pieces(entries, checkpoint, prefix, used, problems);
     std::vector<std::string> surplus;
+    std::string others;
     for (auto const &tensor : checkpoint.tensors())
-        if (!used.contains(tensor.info->name))
+        if (!used.contains(tensor.info->name)) {
             surplus.push_back(tensor.info->name);
+            if (surplus.size() <= 50)
+                others += "\n  surplus: " + tensor.info->name + ' ' + detail::shape_text(tensor.info->shape);
+        }
+    if (surplus.size() > 50)
+        others += "\n  and " + std::to_string(surplus.size() - 50) + " more";
+    check(problems.empty(), checkpoint.path().string(), ": does not fit the model:", problems, others);
+    detail::read_pieces<S, Exec>(pieces, parameters.values().data());
     return surplus;
 }
 
