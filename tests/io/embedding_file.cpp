@@ -4,6 +4,8 @@
 #include <io/messages.hpp>
 #include <support/temporary_folder.hpp>
 
+#include <protlm/io/embedding_journal.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 using namespace protlm;
@@ -21,7 +23,7 @@ std::vector<index_t> const lengths = {3, 1, 0, 7, 2};
 EmbeddingInfo make_info(DataType precision = DataType::f32, bool per_residue = true, int gzip = 0) {
     return {.model = "bert",
             .model_sha256 = std::string(64, 'a'),
-            .layer = 4,
+            .layers = {4},
             .precision = precision,
             .width = width,
             .per_residue = per_residue,
@@ -52,7 +54,6 @@ void check_file(std::filesystem::path const &path, EmbeddingInfo info) {
     BOOST_TEST((reader.ids() == ids));
     BOOST_TEST((reader.lengths() == lengths));
     BOOST_TEST((reader.offsets() == std::vector<index_t>{0, 3, 4, 4, 11, 13}));
-    BOOST_TEST(reader.places().empty());
     for (index_t protein = 0; protein < reader.size(); ++protein) {
         BOOST_TEST((reader.protein(protein) == rows(protein, -1, 0)));
         if (info.per_residue)
@@ -149,14 +150,14 @@ BOOST_AUTO_TEST_CASE(a_partial_file_is_refused_as_incomplete) {
                        H5Awrite(attribute, H5T_NATIVE_UINT8, &zero);
                        H5Aclose(attribute);
                    }),
-                   "a.h5: is incomplete, its writing was interrupted"));
+                   "a.h5: is incomplete, its writing was interrupted; the same command"));
     BOOST_TEST(has(message_after([](hid_t file) { H5Adelete(file, "complete"); }), "is incomplete"));
 }
 
 BOOST_AUTO_TEST_CASE(damaged_and_foreign_files_are_refused) {
     BOOST_TEST(message_after([](hid_t) {}) == "(no error)");
     BOOST_TEST(has(message_after([](hid_t file) { H5Adelete(file, "format"); }), "is not a protlm embedding file"));
-    BOOST_TEST(has(message_after([](hid_t file) { H5Adelete(file, "layer"); }), "has no attribute layer"));
+    BOOST_TEST(has(message_after([](hid_t file) { H5Adelete(file, "layers"); }), "has no attribute layers"));
     BOOST_TEST(has(message_after([](hid_t file) { H5Ldelete(file, "ids", H5P_DEFAULT); }), "has no dataset ids"));
     BOOST_TEST(has(message_after([](hid_t file) { H5Ldelete(file, "proteins", H5P_DEFAULT); }), "no dataset proteins"));
     auto const message = message_after([](hid_t file) {
@@ -182,7 +183,7 @@ BOOST_AUTO_TEST_CASE(values_that_would_be_lost_are_errors) {
         return message_of([&] { writer.write(0, residues.data(), vector.data()); });
     };
     float const infinity = std::numeric_limits<float>::infinity();
-    BOOST_TEST(has(attempt(DataType::f16, 70000), "protein 0: the value 70000 is too large for float16"));
+    BOOST_TEST(has(attempt(DataType::f16, 70000), "protein a: the value 70000 is too large for float16"));
     BOOST_TEST(attempt(DataType::f16, -65519) == "(no error)");
     BOOST_TEST(has(attempt(DataType::f16, -65520), "too large for float16"));
     BOOST_TEST(attempt(DataType::f32, 70000) == "(no error)");
@@ -192,79 +193,147 @@ BOOST_AUTO_TEST_CASE(values_that_would_be_lost_are_errors) {
 
 BOOST_AUTO_TEST_CASE(wrong_arguments_are_named) {
     TemporaryFolder const folder;
-    auto const make = [&](EmbeddingInfo const &info, std::vector<index_t> const &sizes,
-                          std::vector<index_t> const &places = {}) {
-        return message_of([&] { EmbeddingWriter(folder / "out.h5", info, ids, sizes, places); });
+    auto const make = [&](EmbeddingInfo const &info, std::vector<index_t> const &sizes) {
+        return message_of([&] { EmbeddingWriter(folder / "out.h5", info, ids, sizes); });
     };
     auto info = make_info();
     BOOST_TEST(has(make(info, {1}), "out.h5: 5 ids and 1 lengths"));
     BOOST_TEST(has(make(info, {1, 1, -1, 1, 1}), "length -1 of protein 2"));
-    BOOST_TEST(has(make(info, lengths, {1, 2}), "5 ids and 2 places"));
-    BOOST_TEST(has(make(info, lengths, {0, 1, 2, 2, 3}), "places must ascend"));
-    BOOST_TEST(has(make(info, lengths, {-1, 1, 2, 3, 4}), "places must ascend"));
     info.width = 0;
     BOOST_TEST(has(make(info, lengths), "width is 0"));
-    BOOST_TEST(has(make(make_info(DataType::bf16), lengths), "precision is BF16, expected F32 or F16"));
+    BOOST_TEST(has(make(make_info(DataType::f64), lengths), "precision is F64, expected F32, F16 or BF16"));
+    info = make_info(DataType::f32, false);
+    info.pooling = "none";
+    BOOST_TEST(has(make(info, lengths), "neither residues nor proteins"));
+    info = make_info();
+    info.layers = {2, 2};
+    BOOST_TEST(has(make(info, lengths), "layers are 2,2"));
     BOOST_TEST(has(make(make_info(DataType::f32, true, 11), lengths), "gzip 11"));
     BOOST_TEST(std::filesystem::is_empty(folder.path()));
 }
 
-BOOST_AUTO_TEST_CASE(parts_merge_into_the_file_that_one_process_writes) {
-    for (auto const precision : {DataType::f32, DataType::f16})
-        for (int const gzip : {0, 2}) {
-            TemporaryFolder const folder;
-            auto const path = folder / "out.h5";
-            auto const info = make_info(precision);
-            std::vector<std::vector<index_t>> const places = {{1, 4}, {}, {0, 2, 3}};
-            for (index_t part = 0; part < 3; ++part) {
-                std::vector<std::string> part_ids;
-                std::vector<index_t> part_lengths;
-                auto const &mine = places[std::size_t(part)];
-                for (index_t const place : mine) {
-                    part_ids.push_back(ids[std::size_t(place)]);
-                    part_lengths.push_back(lengths[std::size_t(place)]);
-                }
-                EmbeddingWriter writer(embedding_part_path(path, part, 3), info, part_ids, part_lengths, mine);
-                for (index_t i = index_t(mine.size()); i-- > 0;)
-                    write_protein(writer, i, mine[std::size_t(i)]);
-                writer.close();
-            }
-            merge_embedding_parts(path, 3, gzip);
-            check_file(path, info);
-            BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+/// Writes all proteins in two layers, whose values differ by their sign.
+void write_two_layers(std::filesystem::path const &path, EmbeddingInfo info) {
+    info.layers = {4, 0};
+    EmbeddingWriter writer(path, info, ids, lengths);
+    for (index_t const protein : {2, 0, 4, 1, 3})
+        for (index_t slot = 0; slot < 2; ++slot) {
+            auto residues = rows(protein, 0, lengths[std::size_t(protein)]), vector = rows(protein, -1, 0);
+            for (auto *values : {&residues, &vector})
+                for (float &one : *values)
+                    one = slot == 1 ? -one : one;
+            writer.write(protein, residues.data(), vector.data(), slot);
         }
+    writer.close();
 }
 
-BOOST_AUTO_TEST_CASE(parts_that_do_not_fit_together_are_refused_and_stay) {
+BOOST_AUTO_TEST_CASE(every_layout_precision_and_choice_reads_back) {
+    for (auto const layout : {EmbeddingLayout::packed, EmbeddingLayout::per_id})
+        for (auto const precision : {DataType::f32, DataType::f16, DataType::bf16})
+            for (std::string const pooling : {"max", "none"})
+                for (bool const per_residue : {true, false})
+                    for (int const gzip : {0, 1}) {
+                        if (pooling == "none" && !per_residue)
+                            continue;
+                        TemporaryFolder const folder;
+                        auto info = make_info(precision, per_residue, gzip);
+                        info.layout = layout;
+                        info.pooling = pooling;
+                        write_two_layers(folder / "a.h5", info);
+                        EmbeddingReader const reader(folder / "a.h5");
+                        BOOST_TEST((reader.ids() == ids && reader.lengths() == lengths));
+                        BOOST_TEST(reader.slot_of(0) == 1);
+                        BOOST_TEST(has(message_of([&] { reader.slot_of(1); }), "has no layer 1, only 4,0"));
+                        for (index_t protein = 0; protein < reader.size(); ++protein)
+                            for (index_t slot = 0; slot < 2; ++slot) {
+                                auto const expect = [&](std::vector<float> values) {
+                                    for (float &one : values) {
+                                        one = slot == 1 ? -one : one;
+                                        one = precision == DataType::bf16 ? float(bfloat16(one)) : one;
+                                    }
+                                    return values;
+                                };
+                                if (pooling != "none")
+                                    BOOST_TEST((reader.protein(protein, slot) == expect(rows(protein, -1, 0))));
+                                if (per_residue)
+                                    BOOST_TEST((reader.residues(protein, slot) ==
+                                                expect(rows(protein, 0, lengths[std::size_t(protein)]))));
+                            }
+                        if (pooling == "none")
+                            BOOST_TEST(has(message_of([&] { reader.protein(0); }), "holds residues only"));
+                    }
+}
+
+BOOST_AUTO_TEST_CASE(names_of_datasets_are_unique_and_lead_back_to_ids) {
+    std::vector<std::string> const strange{"a/b", "a%2Fb", "",  ".", "..",    "_index", "x",
+                                           "x",   "x%#2",  "x", "%", "a\tb/", "...",    "_indexed"};
+    std::vector<std::string> const expected{"a%2Fb", "a%252Fb", "%",    "%2E", "%2E%2E",   "%5Findex", "x",
+                                            "x%#2",  "x%25#2",  "x%#3", "%25", "a%09b%2F", "...",      "_indexed"};
+    BOOST_TEST(detail::dataset_names(strange) == expected, boost::test_tools::per_element());
     TemporaryFolder const folder;
-    auto const path = folder / "out.h5";
-    BOOST_TEST(embedding_part_path("out.h5", 3, 16) == "out.h5.part-0003-of-0016");
-    BOOST_CHECK_THROW(embedding_part_path("out.h5", 16, 16), Error);
-    auto const write_part = [&](index_t part, index_t place, EmbeddingInfo const &info, bool with_place = true) {
-        std::vector<std::string> const id = {"a"};
-        std::vector<index_t> const length = {1}, places = {place};
-        EmbeddingWriter writer(embedding_part_path(path, part, 2), info, id, length,
-                               with_place ? std::span<index_t const>(places) : std::span<index_t const>());
-        write_protein(writer, 0, 1);
-        writer.close();
-    };
-    auto const merge = [&] { return message_of([&] { merge_embedding_parts(path, 2); }); };
-    write_part(0, 0, make_info());
-    BOOST_TEST(has(merge(), "out.h5.part-0001-of-0002: cannot open"));
-    write_part(1, 0, make_info());
-    BOOST_TEST(has(merge(), "place 0 is taken twice"));
-    write_part(1, 2, make_info());
-    BOOST_TEST(has(merge(), "place 2, but all parts have 2 proteins"));
-    write_part(1, 1, make_info(DataType::f16));
-    BOOST_TEST(has(merge(), "precision differ from those of"));
-    write_part(1, 1, make_info(), false);
-    BOOST_TEST(has(merge(), "is not a part file"));
-    BOOST_TEST(!std::filesystem::exists(path));
-    BOOST_TEST(std::filesystem::exists(embedding_part_path(path, 0, 2)));
-    write_part(1, 1, make_info());
-    BOOST_TEST(merge() == "(no error)");
-    BOOST_TEST(EmbeddingReader(path).size() == 2);
-    BOOST_CHECK_THROW(merge_embedding_parts(path, 0), Error);
+    auto info = make_info(DataType::f32, false);
+    info.layout = EmbeddingLayout::per_id;
+    std::vector<index_t> const sizes(strange.size(), 1);
+    EmbeddingWriter writer(folder / "a.h5", info, strange, sizes);
+    for (index_t i = 0; i < writer.size(); ++i)
+        writer.write(i, nullptr, rows(i, -1, 0).data());
+    writer.close();
+    EmbeddingReader const reader(folder / "a.h5");
+    BOOST_TEST(reader.ids() == strange, boost::test_tools::per_element());
+    BOOST_TEST((reader.protein(11) == rows(11, -1, 0)));
+    auto const dataset = Hdf5File::open(folder / "a.h5").root().dataset("a%2Fb");
+    BOOST_TEST(dataset.attribute<std::string>("original_id") == "a/b");
+    BOOST_TEST(dataset.rank() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_work_file_is_a_packed_file_once_it_is_complete) {
+    for (auto const precision : {DataType::f32, DataType::f16, DataType::bf16}) {
+        TemporaryFolder const folder;
+        auto const path = folder / "a.h5";
+        EmbeddingWorkFile::create(path, make_info(precision), ids, lengths);
+        EmbeddingWorkFile first(path), second(path);
+        std::vector<std::uint64_t> sums(ids.size());
+        for (index_t const protein : {3, 0, 4, 1, 2}) {
+            auto &file = protein % 2 ? first : second;
+            sums[std::size_t(protein)] = file.write(protein, 0, rows(protein, 0, lengths[std::size_t(protein)]).data(),
+                                                    rows(protein, -1, 0).data(), "id", 0);
+        }
+        for (index_t protein = 0; protein < 5; ++protein)
+            BOOST_TEST(first.checksum(protein) == sums[std::size_t(protein)]);
+        BOOST_TEST(has(message_of([&] { EmbeddingReader{path}; }), "is incomplete"));
+        BOOST_TEST(!complete_embedding_file(path));
+        EmbeddingWorkFile::complete(path, std::string(64, 'b'), "some job");
+        BOOST_TEST(complete_embedding_file(path)->job == "some job");
+        EmbeddingReader const reader(path);
+        BOOST_TEST(reader.info().model_sha256 == std::string(64, 'b'));
+        for (index_t protein = 0; precision != DataType::bf16 && protein < 5; ++protein) {
+            BOOST_TEST((reader.protein(protein) == rows(protein, -1, 0)));
+            BOOST_TEST((reader.residues(protein) == rows(protein, 0, lengths[std::size_t(protein)])));
+        }
+        second.write(3, 0, rows(1, 0, 7).data(), rows(1, -1, 0).data(), "id", 0);
+        BOOST_TEST(first.checksum(3) != sums[3]);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_torn_record_of_a_journal_hides_none_before_it) {
+    TemporaryFolder const folder;
+    std::vector<JournalEntry> const entries{{5, 50}, {7, 70}, {1, 10}};
+    EmbeddingJournal(folder.path()).append(entries);
+    EmbeddingJournal second(folder.path());
+    second.append(std::vector<JournalEntry>{{2, 20}});
+    second.append(std::vector<JournalEntry>{{3, 30}});
+    std::filesystem::resize_file(folder / "journal-0", 60); // two and a half records
+    auto found = EmbeddingJournal::read(folder.path());
+    BOOST_REQUIRE(found.size() == 4u);
+    EmbeddingJournal::replace(folder.path(), found);
+    BOOST_TEST(!std::filesystem::exists(folder / "journal-0"));
+    found = EmbeddingJournal::read_finished(folder.path());
+    std::sort(found.begin(), found.end(), [](auto a, auto b) { return a.protein < b.protein; });
+    index_t const expected[] = {2, 3, 5, 7};
+    for (std::size_t i = 0; i < 4; ++i) {
+        BOOST_TEST(found[i].protein == expected[i]);
+        BOOST_TEST(found[i].checksum == std::uint64_t(10 * expected[i]));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_and_leaves_the_old_file) {

@@ -78,6 +78,11 @@ class Embedder {
     void operator()(Proteins const &proteins, Sink &&sink) {
         (*this)(proteins, proteins.all(), std::forward<Sink>(sink));
     }
+    /// The same under a name, for functions that take any encoder.
+    template <class Sink>
+    void embed(Proteins const &proteins, std::vector<index_t> members, Sink &&sink) {
+        (*this)(proteins, std::move(members), std::forward<Sink>(sink));
+    }
 
     /// The same, but results stay where the model runs, a batch at a time: calls `sink(EmbeddedBatch)` for each, behind
     /// which work in the same execution space may follow without waiting.

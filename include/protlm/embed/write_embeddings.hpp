@@ -3,55 +3,121 @@
 // Needs HDF5 (CMake target protlm::hdf5), so it is included by itself.
 
 #include <protlm/embed/embedder.hpp>
-#include <protlm/io/embedding_file.hpp>
-#include <protlm/io/embedding_parts.hpp>
+#include <protlm/embed/job.hpp>
 
-#include <filesystem>
-#include <string>
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 namespace protlm::inline v0 {
 
-/// One of several processes that write one file together; {0, 1}: alone.
+/// One of several processes that work together; {0, 1}: alone.
 struct EmbeddingShare {
     index_t rank = 0, ranks = 1;
 };
 
-/// Embeds the proteins `mine` into `path`, or with several processes into this one's part file of it, which
-/// merge_embedding_parts joins when all have returned. Proteins of a file stand in the order of the input.
-/// @param mine  this process's share of `proteins`, ascending: see Embedder::share
-/// @param info  model's name and hash, and precision; the rest is filled in from the embedder
-/// @param progress  called as progress(proteins so far, residues so far)
-/// @throws Error for a protein that is too long, a value that is not finite or does not fit, a full disk
-template <class Model, class Progress>
-void write_embeddings(Embedder<Model> &embedder, Proteins const &proteins, std::vector<index_t> const &mine,
-                      std::filesystem::path const &path, EmbeddingInfo info, EmbeddingShare share,
-                      Progress &&progress) {
-    static_assert(std::same_as<typename Embedder<Model>::value_type, float>,
-                  "write_embeddings: the model must compute in float, files hold nothing longer");
-    info.layer = embedder.options().layer;
-    info.pooling = pooling_name(embedder.options().pooling);
-    info.per_residue = embedder.options().per_residue;
-    info.width = embedder.shape().width;
-    bool const alone = share.ranks == 1;
-    check(!alone || static_cast<index_t>(mine.size()) == proteins.size(), "write_embeddings: ", mine.size(), " of ",
-          proteins.size(), " proteins for a single process");
-    std::vector<std::string> ids;
-    std::vector<index_t> lengths, place(static_cast<std::size_t>(proteins.size()), -1);
-    for (index_t const i : mine) {
-        place[static_cast<std::size_t>(i)] = static_cast<index_t>(ids.size());
-        ids.push_back(proteins.id(i));
+/// What the file of an embedder with these options is; model's name and hash are the caller's.
+inline EmbeddingInfo embedding_info(EmbedOptions const &options, EncoderShape const &shape, DataType precision,
+                                    EmbeddingLayout layout = EmbeddingLayout::packed, int gzip = 0) {
+    EmbeddingInfo info;
+    info.layers = resolve_layers(options.layers, shape.layers);
+    info.pooling = pooling_name(options.pooling);
+    info.precision = precision;
+    info.width = shape.width;
+    info.per_residue = options.per_residue;
+    info.layout = layout;
+    info.gzip = gzip;
+    return info;
+}
+
+/// This process's share of the proteins `members`, as share_proteins shares all. @returns ascending numbers of proteins
+inline std::vector<index_t> share_of(Proteins const &proteins, std::vector<index_t> const &members,
+                                     EncoderShape const &shape, index_t special, EmbeddingShare share) {
+    std::vector<index_t> lengths;
+    for (index_t const i : members)
         lengths.push_back(proteins.length(i));
+    auto mine = share_proteins(lengths, shape, special, share.rank, share.ranks);
+    for (auto &number : mine)
+        number = members[static_cast<std::size_t>(number)];
+    return mine;
+}
+
+/// What embedding has come to; handed to the caller's report while it works.
+struct EmbeddingProgress {
+    index_t proteins = 0, residues = 0; ///< so far, of this process
+    double seconds_in_all = -1;         ///< forecast for this process's share; negative until it is known
+};
+
+namespace detail {
+
+/// Some of `members` (one at least) that stand for all, of about `tokens` tokens: taken at even steps through their
+/// lengths.
+inline std::vector<index_t> sample_members(Proteins const &proteins, std::vector<index_t> members, index_t special,
+                                           index_t tokens) {
+    members = longest_first(proteins.lengths(), std::move(members));
+    auto const count = static_cast<index_t>(members.size());
+    index_t const mean = std::max<index_t>(1, proteins.residues(members) / count + special);
+    index_t const step = count / std::clamp<index_t>(tokens / mean, 1, count);
+    std::vector<index_t> sample;
+    for (index_t i = step / 2; i < count; i += step)
+        sample.push_back(members[static_cast<std::size_t>(i)]);
+    std::sort(sample.begin(), sample.end());
+    return sample;
+}
+
+/// `members` without `others`, both ascending.
+inline std::vector<index_t> without(std::vector<index_t> const &members, std::vector<index_t> const &others) {
+    std::vector<index_t> rest;
+    std::set_difference(members.begin(), members.end(), others.begin(), others.end(), std::back_inserter(rest));
+    return rest;
+}
+
+inline double cost_of(Proteins const &proteins, std::vector<index_t> const &members, EncoderShape const &shape,
+                      index_t special) {
+    return std::accumulate(members.begin(), members.end(), 0.0,
+                           [&](double sum, index_t i) { return sum + shape.cost(proteins.length(i) + special); });
+}
+
+} // namespace detail
+
+/// Embeds the proteins `mine` into an open job. A few of them that stand for all come first, to forecast the time by;
+/// their results count like any.
+/// @param encoder  an Embedder, or anything else with shape(), special() and embed(proteins, members, sink), which
+/// calls sink(ProteinEmbedding<float>) once for each member
+/// @param report  called as report(EmbeddingProgress) after each protein
+/// @throws Error for a value that is not finite or does not fit, a full disk; what was finished is noted in the job
+template <class Encoder, class Report>
+void write_embeddings(Encoder &encoder, Proteins const &proteins, std::vector<index_t> mine, EmbeddingJob &job,
+                      Report &&report) {
+    using Clock = std::chrono::steady_clock;
+    index_t const special = encoder.special();
+    EmbeddingProgress progress;
+    bool const vectors = job.info().per_protein(), residues = job.info().per_residue;
+    auto const sink = [&](ProteinEmbedding<float> const &result) {
+        for (index_t slot = 0; slot < job.info().slots(); ++slot)
+            job.add(result.protein, residues ? result.residues(slot).data() : nullptr,
+                    vectors ? result.vector(slot).data() : nullptr);
+        ++progress.proteins;
+        progress.residues += proteins.length(result.protein);
+        report(std::as_const(progress));
+    };
+    double const whole = detail::cost_of(proteins, mine, encoder.shape(), special);
+    double measured = 0, forecast = -1;
+    // The first sample also touches memory for the first time, so it is measured only if it takes long enough.
+    for (index_t tokens = 1024; measured < 0.5 && tokens <= 65536 && !mine.empty(); tokens *= 8) {
+        auto const sample = detail::sample_members(proteins, mine, special, tokens);
+        auto const start = Clock::now();
+        encoder.embed(proteins, sample, sink);
+        measured = std::chrono::duration<double>(Clock::now() - start).count();
+        mine = detail::without(mine, sample);
+        forecast = measured * whole / detail::cost_of(proteins, sample, encoder.shape(), special);
     }
-    EmbeddingWriter writer(alone ? path : embedding_part_path(path, share.rank, share.ranks), info, ids, lengths,
-                           alone ? std::span<index_t const>() : std::span<index_t const>(mine));
-    index_t done = 0, residues = 0;
-    embedder(proteins, mine, [&](ProteinEmbedding<float> const &result) {
-        writer.write(place[static_cast<std::size_t>(result.protein)], result.residues.data(), result.vector.data());
-        residues += proteins.length(result.protein);
-        progress(++done, residues);
-    });
-    writer.close();
+    progress.seconds_in_all = forecast;
+    encoder.embed(proteins, std::move(mine), sink);
+    job.flush();
 }
 
 } // namespace protlm::inline v0

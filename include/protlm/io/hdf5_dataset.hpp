@@ -116,6 +116,12 @@ class Hdf5Dataset : public Hdf5Object {
     index_t rows() const { return rows_; }
     index_t columns() const { return columns_; } ///< 1 for one dimension
 
+    /// Bytes from the start of the file to the first element of a contiguous dataset whose place is chosen; -1: none.
+    index_t file_offset() const {
+        haddr_t const offset = H5Dget_offset(id());
+        return offset == HADDR_UNDEF ? index_t(-1) : static_cast<index_t>(offset);
+    }
+
     /// Writes rows [first, first + count) from `values` (count, columns), host, row-major. @throws Error
     template <class T>
     void write(index_t first, index_t count, T const *values) const {

@@ -18,6 +18,7 @@ namespace protlm::inline v0 {
 struct Hdf5Layout {
     index_t chunk_rows = 0; ///< 0: one contiguous block, which is written in any order at no cost
     int gzip = 0;           ///< 1 (fast) to 9 (small); needs chunks
+    bool early = false;     ///< its place in the file is chosen now, not with the first write: see file_offset
 };
 
 /// A group: datasets, attributes and groups by name.
@@ -47,6 +48,9 @@ class Hdf5Group : public Hdf5Object {
     Hdf5Dataset make_dataset(std::string const &key, DataType type, std::vector<index_t> const &shape,
                              Hdf5Layout layout = {}) const {
         auto const properties = make_properties(key, shape, layout);
+        if (layout.early)
+            detail::hdf5_call(name(), "set the allocation time",
+                              [&] { return H5Pset_alloc_time(properties.id(), H5D_ALLOC_TIME_EARLY); });
         // Every row is written anyway; filling first would write the file twice.
         detail::hdf5_call(name(), "set the fill time",
                           [&] { return H5Pset_fill_time(properties.id(), H5D_FILL_TIME_NEVER); });
@@ -124,6 +128,10 @@ class Hdf5File {
     /// Opens a file for reading. @throws Error naming the path and HDF5's reason
     static Hdf5File open(std::filesystem::path const &path) {
         return open(path, "open", [&](hid_t access) { return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access); });
+    }
+    /// Opens a file for reading and writing. @throws Error naming the path and HDF5's reason
+    static Hdf5File open_writable(std::filesystem::path const &path) {
+        return open(path, "open", [&](hid_t access) { return H5Fopen(path.c_str(), H5F_ACC_RDWR, access); });
     }
 
     Hdf5Group root() const {

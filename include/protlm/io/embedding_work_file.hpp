@@ -1,0 +1,233 @@
+#pragma once
+
+#include <protlm/io/embedding_writer.hpp>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace protlm::inline v0 {
+
+namespace detail {
+
+/// A file descriptor that is closed on destruction. Moves only.
+class FileDescriptor {
+  public:
+    FileDescriptor() = default;
+    /// @throws Error naming the path and the system's reason
+    FileDescriptor(std::filesystem::path const &path, int flags, mode_t mode = 0666)
+        : file_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
+        int const reason = errno;
+        check(file_ >= 0, path.string(), ": cannot open: ", std::strerror(reason));
+    }
+    /// Takes over an open descriptor.
+    static FileDescriptor of(int file) {
+        FileDescriptor result;
+        result.file_ = file;
+        return result;
+    }
+    FileDescriptor(FileDescriptor &&other) noexcept : file_(std::exchange(other.file_, -1)) {}
+    FileDescriptor &operator=(FileDescriptor &&other) noexcept {
+        std::swap(file_, other.file_);
+        return *this;
+    }
+    ~FileDescriptor() {
+        if (file_ >= 0)
+            ::close(file_);
+    }
+    int get() const { return file_; }
+
+  private:
+    int file_ = -1;
+};
+
+/// Writes all of `bytes` at `offset`. @throws Error naming `name` and the system's reason, for example a full disk
+inline void write_at(FileDescriptor const &file, std::span<std::byte const> bytes, index_t offset,
+                     std::string const &name) {
+    while (!bytes.empty()) {
+        ssize_t const written = ::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        int const reason = errno;
+        if (written < 0 && reason == EINTR)
+            continue;
+        check(written > 0, name, ": cannot write: ", written == 0 ? "nothing was written" : std::strerror(reason));
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+        offset += written;
+    }
+}
+
+/// Reads up to bytes.size() bytes at `offset`; gives how many there were. @throws Error naming `name`
+inline std::size_t read_at(FileDescriptor const &file, std::span<std::byte> bytes, index_t offset,
+                           std::string const &name) {
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        ssize_t const count = ::pread(file.get(), bytes.data() + done, bytes.size() - done,
+                                      static_cast<off_t>(offset) + static_cast<off_t>(done));
+        int const reason = errno;
+        if (count < 0 && reason == EINTR)
+            continue;
+        check(count >= 0, name, ": cannot read: ", std::strerror(reason));
+        if (count == 0)
+            break;
+        done += static_cast<std::size_t>(count);
+    }
+    return done;
+}
+
+/// Hands what was written to `file` to the disk. @throws Error naming `name`
+inline void sync_data(FileDescriptor const &file, std::string const &name) {
+    int const result = ::fdatasync(file.get());
+    int const reason = errno;
+    check(result == 0, name, ": cannot sync: ", std::strerror(reason));
+}
+
+/// Takes the file's room on its disk now, where the file system can, so that a disk that is too small is noticed before
+/// hours of work and not after. @throws Error with what is needed and what there is
+inline void reserve_disk(std::filesystem::path const &path) {
+    FileDescriptor const file(path, O_RDWR);
+    struct stat status {};
+    check(::fstat(file.get(), &status) == 0, path.string(), ": cannot read its size: ", std::strerror(errno));
+    if (status.st_size == 0 || ::fallocate(file.get(), 0, 0, status.st_size) == 0)
+        return;
+    int const reason = errno;
+    if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG)
+        return; // this file system has no such call
+    struct statvfs disk {};
+    bool const known = ::fstatvfs(file.get(), &disk) == 0;
+    fail(path.string(), ": needs ", status.st_size, " bytes, but cannot have them: ", std::strerror(reason), " (",
+         known ? std::to_string(static_cast<unsigned long long>(disk.f_bavail) * disk.f_frsize) : "unknown",
+         " bytes are free)");
+}
+
+} // namespace detail
+
+/// A packed embedding file without compression while several processes fill it: the places of all vectors are fixed
+/// when it is made, and each process writes its proteins there by the system's own calls, any order, disjoint places.
+/// The file system must let processes write disjoint parts of a file at the same time.
+class EmbeddingWorkFile {
+  public:
+    /// Makes the file, all but the vectors' values; in one process. `info.layout` and `info.gzip` do not matter.
+    /// @param ids, lengths  (P)  @throws Error, for example when the disk has not that much room
+    static void create(std::filesystem::path const &path, EmbeddingInfo info, std::span<std::string const> ids,
+                       std::span<index_t const> lengths) {
+        info.layout = EmbeddingLayout::packed;
+        info.gzip = 0;
+        detail::check_info(info, path.string());
+        try {
+            auto file = Hdf5File::create(path);
+            auto const offsets = detail::residue_offsets(lengths, path.string());
+            detail::make_packed(file, info, ids, lengths, offsets, true);
+            file.close();
+            detail::reserve_disk(path);
+        } catch (...) {
+            std::error_code ignored;
+            std::filesystem::remove(path, ignored);
+            throw;
+        }
+    }
+
+    /// Opens a file that `create` made, to write vectors. @throws Error
+    explicit EmbeddingWorkFile(std::filesystem::path const &path) : name_(path.string()) {
+        {
+            auto const file = Hdf5File::open(path);
+            info_ = detail::read_info(file.root(), name_);
+            check(info_.layout == EmbeddingLayout::packed, name_, ": is no work file");
+            offsets_ = file.root().dataset("offsets").read_all<index_t>();
+            for (index_t slot = 0; slot < info_.slots(); ++slot) {
+                auto const group = detail::layer_group(file, info_, slot);
+                auto const place = [&](char const *key) { return group.dataset(key).file_offset(); };
+                places_.push_back(
+                    {info_.per_residue ? place("residues") : -1, info_.per_protein() ? place("proteins") : -1});
+            }
+        }
+        file_ = detail::FileDescriptor(path, O_RDWR);
+        encode_ = detail::ValueEncoder(info_.precision);
+    }
+
+    EmbeddingInfo const &info() const { return info_; }
+    index_t size() const { return static_cast<index_t>(offsets_.size()) - 1; } ///< P
+    std::string const &name() const { return name_; }
+
+    /// Writes one layer of one protein: residues (length, C) row-major, vector (C), host, each ignored where the file
+    /// holds none. @param who  names the protein in messages  @param checksum  of the protein's layers before, 0 first
+    /// @returns the checksum with this layer
+    /// @throws Error when a value is not finite or does not fit the precision, or the disk is full
+    std::uint64_t write(index_t protein, index_t slot, float const *residues, float const *vector,
+                        std::string const &who, std::uint64_t checksum) {
+        for (auto const &[first, rows, is_vector, wanted] : blocks(protein, slot)) {
+            if (!wanted)
+                continue;
+            auto const bytes = encode_(is_vector ? vector : residues, rows * info_.width, name_ + ": protein " + who);
+            detail::write_at(file_, bytes, first, name_);
+            checksum = detail::checksum64(bytes, checksum);
+        }
+        return checksum;
+    }
+
+    /// The checksum of what the file holds for a protein, as `write` gave it for all layers. @throws Error
+    std::uint64_t checksum(index_t protein) {
+        std::uint64_t sum = 0;
+        for (index_t slot = 0; slot < info_.slots(); ++slot)
+            for (auto const &[first, rows, is_vector, wanted] : blocks(protein, slot)) {
+                if (!wanted)
+                    continue;
+                buffer_.resize(static_cast<std::size_t>(rows * row_bytes()));
+                std::size_t const count = detail::read_at(file_, buffer_, first, name_);
+                sum = detail::checksum64(std::span(buffer_).first(count), sum);
+            }
+        return sum;
+    }
+
+    /// Hands everything written to the disk. @throws Error
+    void sync() const { detail::sync_data(file_, name_); }
+
+    /// Fills in what was not known at first, sets the mark `complete` and syncs; when every process is done.
+    static void complete(std::filesystem::path const &path, std::string const &model_sha256, std::string const &job) {
+        auto file = Hdf5File::open_writable(path);
+        {
+            auto const root = file.root();
+            root.set_attribute("model_sha256", model_sha256);
+            root.set_attribute("job", job);
+            file.flush();
+            root.set_attribute("complete", std::uint8_t(1));
+        }
+        file.flush();
+        file.close();
+        detail::sync_file(path);
+    }
+
+  private:
+    struct Block {
+        index_t first, rows; ///< byte in the file; rows of C
+        bool is_vector;      ///< the protein's own vector
+        bool wanted;
+    };
+    index_t row_bytes() const { return info_.width * data_type_size(info_.precision); }
+    std::array<Block, 2> blocks(index_t protein, index_t slot) const {
+        check(protein >= 0 && protein < size() && slot >= 0 && slot < info_.slots(), name_, ": protein ", protein,
+              " of ", size(), ", layer number ", slot, " of ", info_.slots());
+        auto const [residues, proteins] = places_[static_cast<std::size_t>(slot)];
+        auto const first = offsets_[static_cast<std::size_t>(protein)];
+        auto const rows = offsets_[static_cast<std::size_t>(protein) + 1] - first;
+        return {Block{residues + first * row_bytes(), rows, false, info_.per_residue && rows > 0},
+                Block{proteins + protein * row_bytes(), 1, true, info_.per_protein()}};
+    }
+
+    std::string name_;
+    EmbeddingInfo info_;
+    std::vector<index_t> offsets_;
+    std::vector<std::pair<index_t, index_t>> places_; ///< of each layer: residues, proteins
+    detail::FileDescriptor file_;
+    detail::ValueEncoder encode_;
+    std::vector<std::byte> buffer_;
+};
+
+} // namespace protlm::inline v0

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <protlm/core/file.hpp>
+#include <protlm/io/detail/embedding_values.hpp>
+#include <protlm/io/detail/folders.hpp>
+#include <protlm/io/embedding_info.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace protlm::inline v0 {
+
+namespace detail {
+
+/// One layer's datasets of a packed file; those that the file does not hold stay closed.
+struct PackedVectors {
+    Hdf5Dataset residues, proteins;
+};
+
+/// The rows of each protein among all residues (P+1). @throws Error for a length that is negative or too large
+inline std::vector<index_t> residue_offsets(std::span<index_t const> lengths, std::string const &name) {
+    std::vector<index_t> offsets{0};
+    for (index_t const length : lengths) {
+        index_t end = 0;
+        check(length >= 0 && !__builtin_add_overflow(offsets.back(), length, &end), name, ": length ", length,
+              " of protein ", offsets.size() - 1, " is negative or too large");
+        offsets.push_back(end);
+    }
+    return offsets;
+}
+
+/// Everything of a packed file but its vectors' values. @param early  see Hdf5Layout
+inline std::vector<PackedVectors> make_packed(Hdf5File const &file, EmbeddingInfo const &info,
+                                              std::span<std::string const> ids, std::span<index_t const> lengths,
+                                              std::vector<index_t> const &offsets, bool early) {
+    auto const root = file.root();
+    auto const count = static_cast<index_t>(ids.size());
+    write_info(root, info);
+    root.make_strings("ids", count).write_strings(0, ids);
+    root.make_dataset("lengths", DataType::u64, {count}).write(0, count, lengths.data());
+    root.make_dataset("offsets", DataType::u64, {count + 1}).write(0, count + 1, offsets.data());
+    index_t const chunk = std::max<index_t>(1, (1 << 18) / (info.width * data_type_size(info.precision)));
+    Hdf5Layout const layout{.chunk_rows = info.gzip ? chunk : 0, .gzip = info.gzip, .early = early};
+    std::vector<PackedVectors> layers;
+    for (index_t slot = 0; slot < info.slots(); ++slot) {
+        auto const group = layer_group(file, info, slot, true);
+        auto &vectors = layers.emplace_back();
+        if (info.per_residue)
+            vectors.residues = make_vectors(group, "residues", info, {offsets.back(), info.width}, layout);
+        if (info.per_protein())
+            vectors.proteins = make_vectors(group, "proteins", info, {count, info.width}, layout);
+    }
+    return layers;
+}
+
+/// One layer's groups of a per-id file, and datasets in them.
+struct GroupedVectors {
+    Hdf5Group residues, proteins;
+};
+
+/// Everything of a per-id file but the datasets of vectors.
+inline std::vector<GroupedVectors> make_per_id(Hdf5File const &file, EmbeddingInfo const &info,
+                                               std::span<std::string const> ids, std::span<index_t const> lengths,
+                                               std::vector<std::string> const &names) {
+    auto const count = static_cast<index_t>(ids.size());
+    write_info(file.root(), info);
+    auto const index = file.root().make_group("_index");
+    index.make_strings("ids", count).write_strings(0, ids);
+    index.make_strings("names", count).write_strings(0, names);
+    index.make_dataset("lengths", DataType::u64, {count}).write(0, count, lengths.data());
+    bool const both = info.per_residue && info.per_protein();
+    std::vector<GroupedVectors> layers;
+    for (index_t slot = 0; slot < info.slots(); ++slot) {
+        auto layer = layer_group(file, info, slot, true);
+        if (both)
+            layers.push_back({layer.make_group("residues"), layer.make_group("proteins")});
+        else if (info.per_residue)
+            layers.push_back({std::move(layer), {}});
+        else
+            layers.push_back({{}, std::move(layer)});
+    }
+    return layers;
+}
+
+} // namespace detail
+
+/// Writes an embedding file in either layout, proteins in any order, each into its place in the input's order. The file
+/// appears under its name with `close`; its mark `complete` is set last.
+class EmbeddingWriter {
+  public:
+    /// @param path     the file; FILE.partial until `close`
+    /// @param ids      P identifiers as given, kept byte by byte; no zero bytes
+    /// @param lengths  P numbers of residues
+    /// @throws Error when the arguments disagree or the file cannot be created
+    EmbeddingWriter(std::filesystem::path path, EmbeddingInfo info, std::span<std::string const> ids,
+                    std::span<index_t const> lengths)
+        : path_(std::move(path)), partial_(path_.string() + ".partial"), info_(std::move(info)),
+          ids_(ids.begin(), ids.end()), encode_(info_.precision) {
+        check(ids.size() == lengths.size(), path_.string(), ": ", ids.size(), " ids and ", lengths.size(), " lengths");
+        detail::check_info(info_, path_.string());
+        offsets_ = detail::residue_offsets(lengths, path_.string());
+        written_.resize(ids.size() * info_.layers.size());
+        try {
+            file_ = Hdf5File::create(partial_);
+            if (info_.layout == EmbeddingLayout::packed) {
+                packed_ = detail::make_packed(file_, info_, ids, lengths, offsets_, false);
+            } else {
+                names_ = detail::dataset_names(ids);
+                grouped_ = detail::make_per_id(file_, info_, ids, lengths, names_);
+            }
+        } catch (...) {
+            discard();
+            throw;
+        }
+    }
+    EmbeddingWriter(EmbeddingWriter const &) = delete;
+    EmbeddingWriter &operator=(EmbeddingWriter const &) = delete;
+    ~EmbeddingWriter() { discard(); }
+
+    /// Writes protein `protein` (0 to P-1): its residues (length, C) row-major and its vector (C), host, each ignored
+    /// where the file holds none. @param slot  which of the file's layers
+    /// @throws Error for a protein written before, a value that is not finite or does not fit, a full disk
+    void write(index_t protein, float const *residues, float const *vector, index_t slot = 0) {
+        check(protein >= 0 && protein < size(), path_.string(), ": protein ", protein, " of ", size());
+        check(slot >= 0 && slot < info_.slots(), path_.string(), ": layer number ", slot, " of ", info_.slots());
+        auto const index = static_cast<std::size_t>(slot * size() + protein);
+        check(!written_[index], path_.string(), ": protein ", protein, " is written twice");
+        auto const layer = static_cast<std::size_t>(slot);
+        auto const first = offsets_[static_cast<std::size_t>(protein)];
+        auto const rows = offsets_[static_cast<std::size_t>(protein) + 1] - first;
+        if (info_.layout == EmbeddingLayout::packed) {
+            write_rows(packed_[layer].residues, protein, first, rows, residues, info_.per_residue);
+            write_rows(packed_[layer].proteins, protein, protein, 1, vector, info_.per_protein());
+        } else {
+            if (info_.per_residue)
+                write_dataset(grouped_[layer].residues, protein, {rows, info_.width}, residues);
+            if (info_.per_protein())
+                write_dataset(grouped_[layer].proteins, protein, {info_.width}, vector);
+        }
+        written_[index] = true;
+    }
+
+    /// Writes the mark `complete`, syncs the file and gives it its name. @throws Error naming a protein that is missing
+    void close() {
+        auto const missing = std::find(written_.begin(), written_.end(), false);
+        check(missing == written_.end(), path_.string(), ": protein ",
+              (missing - written_.begin()) % std::max<index_t>(1, size()), " of ", size(), " was not written");
+        packed_.clear();
+        grouped_.clear();
+        file_.flush();
+        file_.root().set_attribute("complete", std::uint8_t(1));
+        file_.flush();
+        file_.close();
+        detail::sync_file(partial_);
+        detail::rename_path(partial_, path_);
+        closed_ = true;
+        sync_folder(path_.parent_path());
+    }
+
+    /// Number of proteins, P.
+    index_t size() const { return static_cast<index_t>(ids_.size()); }
+
+  private:
+    std::string who(index_t protein) const {
+        return path_.string() + ": protein " + ids_[static_cast<std::size_t>(protein)];
+    }
+
+    void write_rows(Hdf5Dataset const &dataset, index_t protein, index_t first, index_t rows, float const *values,
+                    bool wanted) {
+        if (!wanted)
+            return;
+        auto const bytes = encode_(values, rows * info_.width, who(protein));
+        detail::as_stored(info_.precision, bytes.data(), [&](auto *stored) { dataset.write(first, rows, stored); });
+    }
+
+    void write_dataset(Hdf5Group const &group, index_t protein, std::vector<index_t> const &shape,
+                       float const *values) {
+        auto const place = static_cast<std::size_t>(protein);
+        index_t const rows = shape[0], count = shape.size() == 2 ? rows * shape[1] : rows;
+        index_t const chunk = std::max<index_t>(1, (1 << 18) / (shape.size() == 2 ? info_.width : 1));
+        Hdf5Layout const layout{.chunk_rows = std::min(rows, chunk), .gzip = info_.gzip};
+        auto const dataset =
+            detail::make_vectors(group, names_[place], info_, shape, count && info_.gzip ? layout : Hdf5Layout{});
+        dataset.set_attribute("original_id", ids_[place]);
+        auto const bytes = encode_(values, count, who(protein));
+        detail::as_stored(info_.precision, bytes.data(), [&](auto *stored) { dataset.write(0, rows, stored); });
+    }
+
+    /// Removes the file unless `close` was successful.
+    void discard() {
+        if (closed_)
+            return;
+        packed_.clear(), grouped_.clear(), file_ = {};
+        std::error_code ignored;
+        std::filesystem::remove(partial_, ignored);
+    }
+
+    std::filesystem::path path_, partial_;
+    EmbeddingInfo info_;
+    std::vector<std::string> ids_, names_;
+    Hdf5File file_;
+    std::vector<detail::PackedVectors> packed_;
+    std::vector<detail::GroupedVectors> grouped_;
+    std::vector<index_t> offsets_;
+    std::vector<bool> written_;
+    detail::ValueEncoder encode_;
+    bool closed_ = false;
+};
+
+} // namespace protlm::inline v0
