@@ -142,6 +142,35 @@ void pair_product(Context &context, RoundedRows<Exec> const &a, PairPanels<Exec>
     });
 }
 
+/// The same for few rows, as few_rows_product.
+template <bool transposed, class Context, class Exec, class Epilogue>
+void few_rows_pair_product(Context &context, RoundedRows<Exec> const &a, Rows<bfloat16 const> w, Rows<float> c,
+                           Epilogue epilogue) {
+    WorkspaceToken<Exec> const token(context.exec());
+    auto const workspace = context.template buffer<BfloatPair>(pair_depth * pair_cols * token.size());
+    BfloatPair *const work = workspace.data();
+    index_t const k = transposed ? w.cols : w.rows;
+    Kokkos::parallel_for(
+        "protlm::few_rows_pair_product", dynamic_range(context.exec(), 0, (c.cols + pair_cols - 1) / pair_cols),
+        [=](index_t j) {
+            auto const thread = token.acquire();
+            BfloatPair *const panel = work + thread * pair_depth * pair_cols;
+            index_t const col = j * pair_cols, width = std::min(pair_cols, c.cols - col);
+            for (index_t p0 = 0; 2 * p0 < k; p0 += pair_depth) {
+                index_t const depth = std::min(2 * pair_depth, k - 2 * p0);
+                if constexpr (transposed)
+                    pack_pairs_transposed({w.data + 2 * p0, w.rows, depth, w.stride}, col, width, panel);
+                else
+                    pack_pairs({w.row(2 * p0), depth, w.cols, w.stride}, col, width, panel);
+                pair_panel_product(a.row(0) + p0, a.stride, panel, a.rows, (depth + 1) / 2, c.data + col, c.stride,
+                                   width, p0 > 0);
+            }
+            for (index_t i = 0; i < a.rows; ++i)
+                epilogue(i, col, width, c.row(i) + col);
+            token.release(thread);
+        });
+}
+
 #endif
 
 /// y (T, N) = x w, or x w^T with `transposed`, with an epilogue: by pairs of bfloat16 where weights and processor have
@@ -151,11 +180,18 @@ void weight_product(Context &context, Rows<A const> x, Rows<S const> w, Rows<A> 
 #if defined(__x86_64__) && !defined(__CUDACC__)
     if constexpr (std::same_as<S, bfloat16>)
         if ((transposed ? w.cols : w.rows) > 0 && has_bfloat16_unit()) {
-            pair_product(context, round_rows(context, x), pack_pairs<transposed>(context, w), y, epilogue);
+            auto const rounded = round_rows(context, x);
+            if (x.rows <= few_rows)
+                few_rows_pair_product<transposed>(context, rounded, w, y, epilogue);
+            else
+                pair_product(context, rounded, pack_pairs<transposed>(context, w), y, epilogue);
             return;
         }
 #endif
-    product(context, x, pack<transposed, A>(context, w), y, false, epilogue);
+    if (x.rows <= few_rows)
+        few_rows_product<transposed>(context, x, w, y, epilogue);
+    else
+        product(context, x, pack<transposed, A>(context, w), y, false, epilogue);
 }
 
 } // namespace protlm::inline v0::detail

@@ -135,6 +135,38 @@ void product(Context &context, Rows<S const> a, PackedOperand<S, Exec> const &b,
     });
 }
 
+/// Rows for which a product packs each panel where it is used: as fast as the weights can be read.
+inline constexpr index_t few_rows = row_block;
+
+/// y (T, n) = x (T, k) b for few rows, where b is w (k, n), or with `transposed` the transposed of w (n, k). A task
+/// packs the panel that it alone needs, a stretch of depth at a time, in scratch that stays in its cache; bits are
+/// those of `product`.
+template <bool transposed, class Context, class A, class S, class Epilogue>
+void few_rows_product(Context &context, Rows<A const> x, Rows<S const> w, Rows<A> y, Epilogue epilogue) {
+    constexpr index_t cols = panel_cols<A>;
+    WorkspaceToken<typename Context::execution_space> const token(context.exec());
+    auto const workspace = context.template buffer<A>(depth_block * cols * token.size());
+    A *const work = workspace.data();
+    index_t const k = x.cols, n = y.cols;
+    Kokkos::parallel_for("protlm::few_rows_product", dynamic_range(context.exec(), 0, (n + cols - 1) / cols),
+                         [=](index_t j) {
+                             auto const thread = token.acquire();
+                             A *const panel = work + thread * depth_block * cols;
+                             index_t const col = j * cols, width = std::min(cols, n - col);
+                             for (index_t k0 = 0; k0 < std::max<index_t>(k, 1); k0 += depth_block) {
+                                 index_t const depth = std::min(depth_block, k - k0);
+                                 Rows<S const> const part{w.data + (transposed ? k0 : k0 * w.stride),
+                                                          transposed ? n : depth, transposed ? depth : n, w.stride};
+                                 pack_panel<transposed>(part, col, width, depth, panel);
+                                 panel_product(LeftRows<A>{x.data + k0, x.stride}, static_cast<A const *>(panel),
+                                               x.rows, depth, y.data + col, y.stride, width, k0 > 0);
+                             }
+                             for (index_t i = 0; i < x.rows; ++i)
+                                 epilogue(i, col, width, y.row(i) + col);
+                             token.release(thread);
+                         });
+}
+
 /// Up to panel_rows columns of `source` as the left side of a product, and their sums added to `sums` when given.
 template <class S>
 inline void pack_columns(Rows<S const> source, S *left, S *sums) {
