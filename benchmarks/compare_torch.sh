@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# Compares protlm with PyTorch on this machine in one run: training and embedding of the models small and medium on a
-# real mix of protein lengths, in float, on all cores.
+# Compares protlm with PyTorch on this machine in one run: training and embedding on a real mix of protein lengths, on
+# all cores, in float; and protlm's bfloat16 with its own float. About 20 minutes on two cores; TASKS="embed bfloat16"
+# ROUNDS=1 about 8.
 #
 #   benchmarks/compare_torch.sh [python]      python: one that has torch and transformers (default: python3)
 #
 # Settings by environment: FASTA (proteins whose lengths are taken; default: Debian's mmseqs2-examples, else a built-in
-# mix), MODELS ("small medium"), TASKS ("train embed"), ROUNDS (3: protlm is timed before and after each PyTorch run),
-# THREADS (all cores). An otherwise idle machine is assumed. Ends with one line a figure:
-#   ratio MODEL TASK X.XX     tokens/s of protlm over the better of PyTorch plain and compiled
-#   share MODEL TASK 0.XX     of the machine's own peak of matrix products
+# mix), MODELS ("small medium protbert prott5"), TASKS ("train embed bfloat16"; training of small and medium only),
+# ROUNDS (2: protlm is timed before and after each PyTorch run), THREADS (all cores). The wide models have few of their
+# layers on both sides, which are all alike: 6 of protbert, 2 of prott5's encoder. An otherwise idle machine is assumed.
+# Ends with one line a figure:
+#   ratio MODEL TASK X.XX        tokens/s of protlm over the better of PyTorch plain and compiled
+#   share MODEL TASK 0.XX        of the machine's own peak of matrix products in float
+#   bfloat16 MODEL embed X.XX    tokens/s with weights of bfloat16 over those of float
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 python=${1:-python3}
-models=${MODELS:-small medium}
-tasks=${TASKS:-train embed}
-rounds=${ROUNDS:-3}
+models=${MODELS:-small medium protbert prott5}
+tasks=${TASKS:-train embed bfloat16}
+rounds=${ROUNDS:-2}
 threads=${THREADS:-$(nproc)}
 
 if ! "$python" -c 'import torch, transformers' 2>/dev/null; then
@@ -48,14 +52,22 @@ else
          n = int(300 * exp(0.75 * (x - 6))); print (n < 20 ? 20 : n > 8000 ? 8000 : n) } }' > "$lengths"
 fi
 
-# tokens of one run: a few seconds to a minute each
+# tokens of one run: a few seconds to half a minute each
 tokens() {
     case "$1 $2" in
         "small train") echo 60000 ;;
-        "small embed") echo 120000 ;;
+        "small "*) echo 80000 ;;
         "medium train") echo 25000 ;;
-        "medium embed") echo 50000 ;;
-        *) echo 6000 ;;
+        "medium "*) echo 30000 ;;
+        *) echo 10000 ;;
+    esac
+}
+# layers of the wide models, on both sides
+layers() {
+    case "$1" in
+        protbert) echo 6 ;;
+        prott5) echo 2 ;;
+        *) echo 0 ;;
     esac
 }
 
@@ -63,36 +75,47 @@ tokens() {
 ours() {
     local preset=bert_$1
     [ "$1" != protbert ] || preset=protbert
+    [ "$1" != prott5 ] || preset=prott5_xl
     OMP_NUM_THREADS=$threads OMP_PROC_BIND=false "$step" --lengths "$lengths" --tokens "$3" --models "$preset" \
-        --benchmark_filter="^$2/$preset/" --benchmark_format=json 2>/dev/null |
+        --layers "$(layers "$1")" --benchmark_filter="^$2/$preset/" --benchmark_format=json 2>/dev/null |
         "$python" -c 'import json, sys; b = json.load(sys.stdin)["benchmarks"][0]; print(b["tokens_per_second"], b["share"])'
 }
 theirs() {
-    "$python" "$here/torch_baseline.py" "$lengths" "$1" "$2" "$3" "$threads" ${4:-} 2>/dev/null |
+    "$python" "$here/torch_baseline.py" "$lengths" "$1" "$2" "$3" "$threads" "$(layers "$1")" ${4:-} 2>/dev/null |
         awk '$1 == "tokens_per_second" { print $2 }'
 }
 median() { sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 echo "machine: $(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo), $threads threads"
 "$python" -c 'import torch, transformers; print("PyTorch", torch.__version__, "transformers", transformers.__version__)'
+has() { [[ " $2 " == *" $1 "* ]]; }
+: > "$work/figures"
 for model in $models; do
-    for task in $tasks; do
+    for task in train embed; do
+        has "$task" "$tasks" || continue
+        [ "$task" = embed ] || has "$model" "small medium" || continue
         n=$(tokens "$model" "$task")
-        : > "$work/ours"; : > "$work/plain"; : > "$work/compiled"
+        for part in ours bfloat16 plain compiled; do : > "$work/$part"; done
         for round in $(seq "$rounds"); do
-            ours "$model" "$task" "$n" >> "$work/ours"
-            theirs "$model" "$task" "$n" >> "$work/plain"
-            ours "$model" "$task" "$n" >> "$work/ours"
+            for turn in before after; do
+                ours "$model" "$task" "$n" >> "$work/ours"
+                if [ "$task" = embed ] && has bfloat16 "$tasks"; then
+                    ours "$model" bfloat16 "$n" >> "$work/bfloat16"
+                fi
+                [ "$turn" = after ] || theirs "$model" "$task" "$n" >> "$work/plain"
+            done
             [ "$round" -gt 1 ] || theirs "$model" "$task" "$n" compile >> "$work/compiled" || true
         done
         speed=$(cut -d' ' -f1 "$work/ours" | median)
         share=$(cut -d' ' -f2 "$work/ours" | median)
+        half=$(cut -d' ' -f1 "$work/bfloat16" | median)
         plain=$(median < "$work/plain")
         compiled=$(median < "$work/compiled")
-        printf '%s %s, %s tokens: protlm %.0f tokens/s, PyTorch %.0f plain, %.0f compiled\n' \
-            "$model" "$task" "$n" "$speed" "$plain" "${compiled:-0}"
-        awk -v a="$speed" -v b="$plain" -v c="${compiled:-0}" -v n="$model $task" -v s="$share" \
-            'BEGIN { printf "ratio %s %.2f\nshare %s %.2f\n", n, a / (b > c ? b : c), n, s }' >> "$work/figures"
+        printf '%s %s, %s tokens: protlm %.0f tokens/s (bfloat16 %.0f), PyTorch %.0f plain, %.0f compiled\n' \
+            "$model" "$task" "$n" "$speed" "${half:-0}" "$plain" "${compiled:-0}"
+        awk -v a="$speed" -v b="$plain" -v c="${compiled:-0}" -v n="$model $task" -v s="$share" -v h="${half:-0}" \
+            'BEGIN { printf "ratio %s %.2f\nshare %s %.2f\n", n, a / (b > c ? b : c), n, s
+                     if (h > 0) printf "bfloat16 %s %.2f\n", n, h / a }' >> "$work/figures"
     done
 done
 echo

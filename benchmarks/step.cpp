@@ -1,11 +1,13 @@
 // Training steps and embeddings of all six families: tokens/s on a real mix of lengths, and the share of the machine's
 // own peak of matrix products, measured in the same process. flops.hpp says what counts as work.
 //
-//   step [--lengths FILE] [--tokens N] [--models bert_small,t5_medium] [--configs FOLDER] [Google Benchmark's options]
+//   step [--lengths FILE] [--tokens N] [--models bert_small,t5_medium] [--layers N] [--configs FOLDER]
+//        [Google Benchmark's options]
 //
 // FILE: protein lengths, one a line; without it, a built-in mix like UniProt's. Models are the presets of
-// examples/configs/, by default every family's small and medium one. Micro-batches have at most 4,096 tokens, and each
-// is a step of its own with AdamW and clipping.
+// examples/configs/, by default every family's small and medium one. N layers instead of a preset's own make embedding
+// with the wide ones (protbert, prott5_xl) short: all layers cost the same. Micro-batches have at most 4,096 tokens,
+// and each is a step of its own with AdamW and clipping.
 
 #include "flops.hpp"
 #include "support.hpp"
@@ -32,6 +34,7 @@ namespace protlm::bench {
 struct Settings {
     std::string lengths, configs = PROTLM_CONFIGS, models;
     index_t tokens = 0; // 0: by model
+    index_t layers = 0; // 0: the preset's
 };
 
 /// Lengths of proteins, cut at `limit` tokens with two special ones, until there are `total` tokens.
@@ -153,7 +156,7 @@ struct T5Family {
     double embedding_flops(Batch const &batch) const { return encoder_flops(config, batch); }
     template <Scalar S = float>
     auto encoder() const {
-        return model();
+        return T5<S, Exec>(config, {.decoder = false});
     }
 };
 
@@ -273,14 +276,38 @@ void train(benchmark::State &state, std::string const &name, Settings const &set
     state.counters["activations_MB"] = static_cast<double>(context.pool().statistics().peak_bytes) * 1e-6;
 }
 
+/// Puts `layers` in the place of an encoder's own, unless 0.
+template <class Config>
+void set_layers(Config &config, index_t layers) {
+    if (layers == 0)
+        return;
+    if constexpr (requires { config.num_hidden_layers; })
+        config.num_hidden_layers = layers;
+    else if constexpr (std::same_as<Config, T5Config>)
+        config.num_layers = layers;
+    else
+        fail("--layers: only for bert, albert and t5");
+}
+
+/// Small values without a pattern that matters: drawing hundreds of millions of normals takes longer than the run.
+template <Scalar S>
+void fill_weights(Parameters<S, Exec> const &parameters) {
+    S *const values = parameters.values().data();
+    Kokkos::parallel_for("fill", range(Exec(), 0, parameters.table().extent()), [=](index_t i) {
+        auto const bits = static_cast<std::uint32_t>(i) * 2654435761u >> 16;
+        values[i] = static_cast<S>(1e-6f * (static_cast<float>(bits) - 32767.5f));
+    });
+}
+
 template <class Family, Scalar S = float>
 void embed(benchmark::State &state, std::string const &name, Settings const &settings) {
-    Family const family(preset(settings, name));
+    Family family(preset(settings, name));
+    set_layers(family.config, settings.layers);
     auto lengths = read_lengths(settings.lengths, tokens_for(settings, name, 120000), 1 << 30);
     std::sort(lengths.rbegin(), lengths.rend());
     auto const batches = make_batches(lengths, Vocabulary::of(Family::name));
     auto model = family.template encoder<S>();
-    model.initialise(1);
+    fill_weights(model.parameters());
     Inference<Exec> context;
     auto const run = [&](Batch const &batch) {
         auto const packed = make_packed(context, {batch.tokens, {}, batch.offsets, batch.samples});
@@ -302,12 +329,15 @@ Settings read_settings(int &argc, char **argv) {
     int kept = 1;
     for (int i = 1; i < argc; ++i) {
         std::string const option = argv[i];
-        bool const own = option == "--lengths" || option == "--tokens" || option == "--models" || option == "--configs";
+        bool const own = option == "--lengths" || option == "--tokens" || option == "--models" ||
+                         option == "--layers" || option == "--configs";
         check(!own || i + 1 < argc, option, ": needs a value");
         if (option == "--lengths")
             settings.lengths = argv[++i];
         else if (option == "--tokens")
             settings.tokens = std::stoll(argv[++i]);
+        else if (option == "--layers")
+            settings.layers = std::stoll(argv[++i]);
         else if (option == "--models")
             settings.models = argv[++i];
         else if (option == "--configs")
@@ -331,8 +361,8 @@ void add_family(std::string const &name, Settings const &settings) {
     Family const checked(preset(settings, name)); // a name that is none is an error now
     add("train", train<Family>);
     add("embed", embed<Family>);
-    if constexpr (std::same_as<Family, BertFamily>)
-        add("embed_bfloat16_weights", embed<Family, bfloat16>);
+    if constexpr (std::same_as<Family, BertFamily> || std::same_as<Family, T5Family>)
+        add("bfloat16", embed<Family, bfloat16>); // embedding with weights of bfloat16
 }
 
 void add_benchmarks(Settings const &settings) {

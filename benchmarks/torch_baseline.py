@@ -1,9 +1,9 @@
-"""What one would run instead of protlm: BERT of transformers in PyTorch on the CPU, with padded batches.
+"""What one would run instead of protlm: BERT and T5 of transformers in PyTorch on the CPU, with padded batches.
 
-    python3 torch_baseline.py LENGTHS MODEL TASK TOKENS THREADS [compile]
+    python3 torch_baseline.py LENGTHS MODEL TASK TOKENS THREADS [LAYERS] [compile]
 
 LENGTHS: a file of protein lengths, one a line; the first ones up to TOKENS tokens are used (two special tokens each).
-MODEL: small | medium | protbert.  TASK: train (AdamW, clipping to norm 1, proteins cut to 512 tokens) | embed (mean).
+MODEL: small | medium | protbert | prott5 (ProtT5-XL's encoder), with LAYERS instead of its own if given.  TASK: train (AdamW, clipping to norm 1, proteins cut to 512 tokens) | embed (mean).
 Batches hold at most 4,096 tokens counted with padding: sorted by length for embedding, bucketed in windows of 64
 proteins for training. Prints real (unpadded) tokens per second.
 """
@@ -14,7 +14,8 @@ import time
 import torch
 import transformers
 
-SHAPES = {"small": (256, 6, 8, 1024), "medium": (512, 8, 8, 2048), "protbert": (1024, 30, 16, 4096)}
+SHAPES = {"small": (256, 6, 8, 1024), "medium": (512, 8, 8, 2048), "protbert": (1024, 30, 16, 4096),
+          "prott5": (1024, 24, 32, 16384)}
 BUDGET = 4096
 
 
@@ -42,8 +43,14 @@ def make_batches(lengths, window):
     return batches
 
 
-def make_model(name, task):
-    width, layers, heads, inner = SHAPES[name]
+def make_model(name, task, layers):
+    width, own_layers, heads, inner = SHAPES[name]
+    layers = layers or own_layers
+    if name == "prott5":
+        assert task == "embed", "prott5 is measured embedding"
+        return transformers.T5EncoderModel(transformers.T5Config(
+            vocab_size=128, d_model=width, d_kv=128, d_ff=inner, num_layers=layers, num_heads=heads,
+            feed_forward_proj="relu", dropout_rate=0.0)).eval()
     config = transformers.BertConfig(
         vocab_size=30, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=inner, max_position_embeddings=40000, hidden_dropout_prob=0.0,
@@ -68,8 +75,9 @@ def main():
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     random.seed(0)
-    model = make_model(name, task)
-    run = torch.compile(model, dynamic=True) if "compile" in sys.argv[6:] else model
+    options = sys.argv[6:]
+    model = make_model(name, task, next((int(option) for option in options if option.isdigit()), 0))
+    run = torch.compile(model, dynamic=True) if "compile" in options else model
     lengths = read_lengths(path, int(total), 512 if task == "train" else 10**9)
     batches = make_batches(lengths, 64 if task == "train" else len(lengths))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True) if task == "train" else None
