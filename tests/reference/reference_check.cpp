@@ -1,10 +1,11 @@
 // reference_check DIR...: runs the models on cases of reference values, in double and in float, and prints one line a
 // group with the largest relative error. A DIR is one case, or a folder of cases. Exit code 1 when any group is outside
-// its tolerance or a case cannot be read.
+// its tolerance or a case cannot be read. A DIR may also be one of checkpoint files, good and hostile ones.
 
 #include <reference/check_albert.hpp>
 #include <reference/check_bert.hpp>
 #include <reference/check_electra.hpp>
+#include <reference/check_files.hpp>
 #include <reference/check_t5.hpp>
 #include <reference/check_transformer_xl.hpp>
 #include <reference/check_xlnet.hpp>
@@ -64,12 +65,17 @@ int main(int argc, char **argv) {
     Kokkos::ScopeGuard const guard(argc, argv);
     if (argc < 2) {
         std::fprintf(stderr, "usage: reference_check DIR...\nA DIR holds case.json, config.json, model.safetensors, "
-                             "inputs.safetensors and reference.safetensors, or folders that do.\n");
+                             "inputs.safetensors and reference.safetensors, or folders that do; or it holds "
+                             "expected.safetensors, good/ and hostile/.\n");
         return 2;
     }
     bool good = true;
     for (int i = 1; i < argc; ++i)
         try {
+            if (protlm::test::FilesCheck::recognise(argv[i])) {
+                good = protlm::test::FilesCheck(argv[i]).run() && good;
+                continue;
+            }
             for (auto const &folder : find_cases(argv[i]))
                 try {
                     good = run_case(folder) && good;
