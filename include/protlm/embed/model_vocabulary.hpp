@@ -110,7 +110,7 @@ inline Vocabulary listed_vocabulary(std::vector<std::string> pieces, std::filesy
 
 inline Vocabulary json_vocabulary(std::filesystem::path const &file, std::string_view family,
                                   TokenizerSettings settings) {
-    auto content = parse_tokenizer_json(read_json(file, {.bytes = std::size_t(64) << 20}), file.string());
+    auto content = parse_tokenizer_json(read_json(file), file.string());
     if (settings.named.unknown.empty())
         settings.named.unknown = content.unknown;
     auto vocabulary = Vocabulary::from_pieces(std::move(content.pieces), file.string(), settings.named, false);
