@@ -27,7 +27,7 @@ inline std::filesystem::path find_model(std::filesystem::path const &path) {
 inline std::string model_sha256(CheckpointFolder const &checkpoint) {
     Sha256 hash;
     for (auto const &file : checkpoint.files())
-        hash.update(MappedFile(file.name()).bytes());
+        hash.update(MappedFile(file.name()));
     return hash.hex();
 }
 

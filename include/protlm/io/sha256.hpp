@@ -30,6 +30,18 @@ class Sha256 {
         std::copy_n(bytes.data() + (bytes.size() - filled_), filled_, block_.data());
     }
 
+    /// All bytes of a mapped file; its pages are given back on the way, so that a large file takes no memory.
+    void update(MappedFile const &file) {
+        constexpr std::size_t most = std::size_t(4) << 20;
+        for (auto rest = file.bytes(); !rest.empty();) {
+            auto const piece = rest.first(std::min(rest.size(), most));
+            file.expect(piece);
+            update(piece);
+            file.release(piece);
+            rest = rest.subspan(piece.size());
+        }
+    }
+
     /// The digest of all bytes so far as 64 hexadecimal digits; more bytes may follow.
     std::string hex() const {
         Sha256 last = *this;
@@ -61,6 +73,10 @@ inline std::string sha256(std::span<std::byte const> bytes) {
 }
 
 /// SHA-256 of a file's bytes, as `sha256sum` prints it. @throws Error when it cannot be read
-inline std::string sha256_file(std::filesystem::path const &path) { return sha256(MappedFile(path).bytes()); }
+inline std::string sha256_file(std::filesystem::path const &path) {
+    Sha256 hash;
+    hash.update(MappedFile(path));
+    return hash.hex();
+}
 
 } // namespace protlm::inline v0
