@@ -1,4 +1,4 @@
-// amino_acid_map: draws what a model has learned about the 20 amino acids.
+// amino_acid_map: draws what a model of any family has learned about the 20 amino acids.
 
 #include <protlm/embed/model_folder.hpp>
 #include <protlm/embed/principal_components.hpp>
@@ -37,16 +37,18 @@ std::string letters() {
     return all;
 }
 
-/// Word embeddings of `letters()`, (20, C) row-major.
+/// Word embeddings of `letters()`, (20, C) row-major, of any family's checkpoint: no more of it is read.
 std::vector<double> word_embeddings(std::filesystem::path const &folder) {
     protlm::CheckpointFolder const checkpoint(folder);
     protlm::TensorInfo const *table = nullptr;
-    for (auto const &tensor : checkpoint.tensors())
-        for (char const *end : {"word_embeddings.weight", "word_embedding.weight", "shared.weight"})
+    for (char const *end : {"embed_tokens.weight", "shared.weight", "word_emb.emb_layers.0.weight",
+                            "word_embedding.weight", "word_embeddings.weight"}) // the last that is there counts
+        for (auto const &tensor : checkpoint.tensors())
             if (tensor.info->name.ends_with(end) && tensor.info->shape.size() == 2)
                 table = tensor.info;
     protlm::check(table, folder.string(), ": has no word embedding");
-    auto const vocabulary = protlm::read_model_vocabulary(folder, table->shape[0]);
+    auto const family = protlm::read_fields(folder / "config.json").required<std::string>("model_type");
+    auto const vocabulary = protlm::read_model_vocabulary(folder, table->shape[0], family);
     auto const values = checkpoint.read<double>(table->name);
     std::vector<double> rows;
     for (char const letter : letters()) {
@@ -139,12 +141,11 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
 }
 
 } // namespace
-
 int main(int argc, char **argv) {
     CLI::App app("Draws the word embeddings of the 20 amino acids in two dimensions, by principal components.\n"
                  "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
     std::string model, prefix = "amino_acids", title = "Amino acids as the model sees them";
-    app.add_option("-m,--model", model, "folder with model.safetensors, or of a run")->required();
+    app.add_option("-m,--model", model, "folder of a checkpoint, or of a run")->required();
     app.add_option("-o,--output", prefix, "PREFIX of the files")->capture_default_str();
     app.add_option("--title", title, "of the picture")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
