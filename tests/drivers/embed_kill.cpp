@@ -1,0 +1,192 @@
+// The program embed, killed at random moments on 1, 2 and 4 ranks and started again: what it writes in the end is what
+// a run that was never killed writes.
+
+#include "program.hpp"
+
+#include <protlm/hdf5.hpp>
+#include <protlm/model/bert.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <fcntl.h>
+
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <random>
+#include <set>
+#include <thread>
+
+using namespace protlm;
+using namespace protlm::test;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// `root` and all processes that it started, directly or not.
+std::set<pid_t> descendants(pid_t root) {
+    std::multimap<pid_t, pid_t> children;
+    for (auto const &entry : std::filesystem::directory_iterator("/proc")) {
+        auto const name = entry.path().filename().string();
+        if (name.find_first_not_of("0123456789") != name.npos)
+            continue;
+        std::ifstream file(entry.path() / "stat");
+        std::string text;
+        std::getline(file, text);
+        std::istringstream rest(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+        char state = 0;
+        pid_t parent = 0;
+        if (rest >> state >> parent)
+            children.emplace(parent, static_cast<pid_t>(std::stol(name)));
+    }
+    std::set<pid_t> found{root};
+    std::vector<pid_t> open{root};
+    while (!open.empty()) {
+        auto const [first, last] = children.equal_range(open.back());
+        open.pop_back();
+        for (auto at = first; at != last; ++at)
+            if (found.insert(at->second).second)
+                open.push_back(at->second);
+    }
+    return found;
+}
+
+/// Starts a command line and kills it with all that it started after `delay` seconds.
+/// @returns whether it was killed; else `status` is how it ended
+bool run_and_kill(std::string const &command, std::filesystem::path const &output, double delay, int &status) {
+    auto const start = Clock::now();
+    pid_t const child = ::fork();
+    if (child == 0) {
+        int const file = ::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        ::dup2(file, 1);
+        ::dup2(file, 2);
+        ::execl("/bin/sh", "sh", "-c", ("exec " + command).c_str(), static_cast<char *>(nullptr));
+        ::_exit(127);
+    }
+    BOOST_REQUIRE(child > 0);
+    while (::waitpid(child, &status, WNOHANG) == 0) {
+        if (seconds_since(start) > delay) {
+            auto const all = descendants(child);
+            for (pid_t const process : all)
+                ::kill(process, SIGKILL);
+            ::waitpid(child, &status, 0);
+            return true;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+}
+
+/// A small model, proteins, and what a run that is never killed makes of them in each layout.
+struct Work {
+    TemporaryFolder folder;
+    std::string const proteins = (folder / "in.fasta").string();
+    std::map<std::string, double> seconds; ///< that a whole run takes
+
+    Work() {
+        std::filesystem::create_directories(folder / "model");
+        BertConfig config;
+        config.hidden_size = 96;
+        config.num_hidden_layers = 3;
+        config.num_attention_heads = 3;
+        config.intermediate_size = 256;
+        config.initializer_range = 0.2;
+        Bert<float> model(config);
+        model.initialise(3);
+        model.save(folder / "model");
+        folder.write("in.fasta", fasta_text(400, 250, 20));
+    }
+
+    std::string command(int ranks, std::string const &options, std::string const &name) const {
+        std::string const mpirun =
+            ranks == 1 ? "" : setting(("PROTLM_TEST_MPIRUN_" + std::to_string(ranks)).c_str()) + ' ';
+        return mpirun + setting("PROTLM_TEST_PROGRAM") + " --save-every 0.05 " + options + " --model " +
+               (folder / "model").string() + " --output " + (folder / name).string() + ' ' + proteins;
+    }
+};
+
+void check_same(std::filesystem::path const &expected, std::filesystem::path const &actual) {
+    EmbeddingReader const one(expected), other(actual);
+    BOOST_TEST((one.info() == other.info()));
+    BOOST_TEST((one.ids() == other.ids()));
+    BOOST_TEST((one.lengths() == other.lengths()));
+    auto const same = [](std::vector<float> const &a, std::vector<float> const &b) {
+        return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+    };
+    for (index_t slot = 0; slot < one.info().slots(); ++slot) {
+        BOOST_TEST(same(one.proteins(0, one.size(), slot), other.proteins(0, one.size(), slot)));
+        for (index_t i = 0; i < one.size(); ++i)
+            BOOST_REQUIRE(same(one.residues(i, slot), other.residues(i, slot)));
+    }
+}
+
+BOOST_AUTO_TEST_SUITE(embed_program)
+
+BOOST_AUTO_TEST_CASE(killed_at_random_moments_it_ends_as_if_never_killed) {
+    Work work;
+    std::vector<std::string> const choices{"", "--layout per-id --gzip 1 --layer 1,-1 --precision bfloat16"};
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        auto const start = Clock::now();
+        auto const ended = run_program(work.command(1, choices[i], "whole" + std::to_string(i) + ".h5"), work.folder);
+        BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.text);
+        work.seconds[choices[i]] = seconds_since(start);
+    }
+    unsigned const seed = std::random_device{}();
+    BOOST_TEST_MESSAGE("seed of the delays: " << seed);
+    std::mt19937 random(seed);
+    auto const out = work.folder / "out.h5";
+    int kills = 0, resumed = 0, runs = 0, complete = 0;
+    while (kills < 21 || complete < 2) {
+        std::size_t const choice = static_cast<std::size_t>(complete) % choices.size();
+        std::vector<int> const all_ranks{1, 2, 4};
+        int const ranks = all_ranks[static_cast<std::size_t>(runs++ % 3)];
+        BOOST_REQUIRE(runs < 200);
+        // 20 kills, then runs to the end
+        double const longest = 0.8 * work.seconds[choices[choice]] + (ranks > 1 ? 0.5 : 0.0);
+        double const delay = kills < 21 ? std::uniform_real_distribution<>(0.05, longest)(random) : 1000;
+        int status = 0;
+        if (run_and_kill(work.command(ranks, choices[choice], "out.h5"), work.folder / "log", delay, status)) {
+            ++kills;
+            std::filesystem::path const partial = out.string() + ".partial";
+            if (!std::filesystem::exists(out) && std::filesystem::exists(partial))
+                BOOST_CHECK_THROW(EmbeddingReader{partial}, Error);
+            continue;
+        }
+        auto const text = read_file(work.folder / "log");
+        BOOST_REQUIRE_MESSAGE(WIFEXITED(status) && WEXITSTATUS(status) == 0, text);
+        resumed += text.find("going on with a job") != text.npos;
+        check_same(work.folder / ("whole" + std::to_string(choice) + ".h5"), out);
+        for (char const *trace : {".partial", ".job", ".converted"})
+            BOOST_TEST(!std::filesystem::exists(out.string() + trace));
+        std::filesystem::remove(out);
+        ++complete;
+    }
+    BOOST_TEST_MESSAGE(kills << " kills, " << complete << " files complete, " << resumed << " by resumed runs");
+    BOOST_TEST(kills >= 20);
+    BOOST_TEST(resumed > 0);
+}
+
+BOOST_AUTO_TEST_CASE(errors_are_told_and_end_the_program) {
+    Work work;
+    auto const start = [&](std::string const &options, std::string const &name) {
+        return run_program(work.command(1, options, name), work.folder);
+    };
+    work.folder.write("file", "");
+    auto ended = start("", "file/out.h5");
+    BOOST_TEST(ended.status == 1);
+    BOOST_TEST(ended.text.find("cannot make folder") != std::string::npos, ended.text);
+    std::filesystem::rename(work.proteins, work.proteins + ".away");
+    ended = start("", "out.h5");
+    BOOST_TEST(ended.status == 1);
+    BOOST_TEST(ended.text.find("in.fasta: cannot open") != std::string::npos, ended.text);
+    BOOST_TEST(!std::filesystem::exists(work.folder / "out.h5"));
+    ended = start("--no-residues --pooling none", "out.h5");
+    BOOST_TEST(ended.status == 1);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
