@@ -37,11 +37,15 @@ inline bool has_bfloat16_unit() {
 /// A row of floats (n) rounded to the nearest bfloat16, even ones from halfway, as pairs; an odd one's partner is zero.
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512bf16")]] inline void round_row(float const *from, index_t n,
                                                                               BfloatPair *to) {
-    for (index_t j = 0; j < n; j += 16) {
-        index_t const count = std::min<index_t>(16, n - j), padded = (count + 1) / 2 * 2;
-        auto const read = static_cast<__mmask16>((1u << count) - 1), write = static_cast<__mmask16>((1u << padded) - 1);
+    index_t j = 0;
+    for (; j + 16 <= n; j += 16)
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + j / 2),
+                            reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from + j))));
+    if (j < n) {
+        auto const read = static_cast<__mmask16>((1u << (n - j)) - 1);
+        auto const write = static_cast<__mmask8>((1u << ((n - j + 1) / 2)) - 1);
         __m512 const values = _mm512_maskz_loadu_ps(read, from + j);
-        _mm256_mask_storeu_epi16(to + j / 2, write, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
+        _mm256_mask_storeu_epi32(to + j / 2, write, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values)));
     }
 }
 

@@ -6,9 +6,9 @@
 namespace protlm::inline v0::detail {
 
 /// y = f(y + bias) [+ residual] on one stretch of a row; keeps y + bias where `before` is given.
-template <Activation activation, class A, class S>
+template <Activation activation, class A>
 struct LinearEpilogue {
-    S const *bias;          // (N) or null
+    A const *bias;          // (N) or null
     Rows<A const> residual; // (T, N) or no data
     Rows<A> before;         // (T, N) or no data: values before the activation
 
@@ -22,12 +22,8 @@ struct LinearEpilogue {
 
   private:
     Vec<A> finish(index_t row, index_t col, Vec<A> value, index_t n) const {
-        if (bias) {
-            A lane[lanes<A>] = {};
-            for (index_t i = 0; i < n; ++i)
-                lane[i] = static_cast<A>(bias[col + i]);
-            value += load(lane);
-        }
+        if (bias)
+            value += load_part(bias + col, n);
         if (before.data)
             store_part(before.row(row) + col, value, n);
         value = activate_vector<activation, A>(value);
@@ -41,8 +37,17 @@ struct LinearEpilogue {
 template <class Context, class A, class S>
 void linear_forward_host(Context &context, Rows<A const> x, Rows<S const> w, S const *bias, Activation activation,
                          Rows<A const> residual, Rows<A> before, Rows<A> y) {
+    Buffer<A, typename Context::execution_space> widened;
+    A const *added = nullptr;
+    if constexpr (std::same_as<A, S>) {
+        added = bias;
+    } else if (bias) {
+        widened = context.template buffer<A>(y.cols);
+        std::transform(bias, bias + y.cols, widened.data(), converted<A, S>);
+        added = widened.data();
+    }
     with_activation(activation, [&](auto f) {
-        weight_product<true>(context, x, w, y, LinearEpilogue<f(), A, S>{bias, residual, before});
+        weight_product<true>(context, x, w, y, LinearEpilogue<f(), A>{added, residual, before});
     });
 }
 
