@@ -26,8 +26,8 @@ Bert<S, Exec> small_bert(index_t positions = 2048) {
 }
 
 /// Proteins of these lengths with residues by chance.
-inline Proteins random_proteins(std::vector<index_t> const &lengths, std::uint64_t seed = 1) {
-    auto const vocabulary = Vocabulary::protbert();
+inline Proteins random_proteins(std::vector<index_t> const &lengths, std::uint64_t seed = 1,
+                                Vocabulary const &vocabulary = Vocabulary::protbert()) {
     CounterRandom const random{seed, Purpose::sample};
     Proteins proteins;
     for (std::size_t i = 0; i < lengths.size(); ++i) {

@@ -16,6 +16,8 @@ struct EncoderShape {
     bool gated = false;     // the feed-forward part has a second matrix, which gates the first
     index_t distances = 0;  // encodings of distances for each token of the longest sequence; 0: no relative encodings
 
+    index_t inner_rows = 0; // most tokens whose inner values are there at once; 0: those of the whole batch
+
     /// Columns of all heads together, H D.
     index_t attention() const { return head_width > 0 ? heads * head_width : width; }
 

@@ -39,8 +39,9 @@ struct BatchExtent {
 /// Forecast for an encoder with scalar S that runs on Exec in an inference context.
 ///
 /// In one layer the most is alive either behind attention (input, queries, keys and values, mixed values, output) or
-/// inside the feed-forward part (input, its normalised sum, the inner values, output). Relative attention also has
-/// encodings of all distances and their keys. Hosts repack one weight matrix at a time and keep tiles for each thread.
+/// inside the feed-forward part (input, its normalised sum, the inner values, output), beside which relative attention
+/// still has its queries, keys and values. It also has encodings of all distances and their keys. Hosts repack one
+/// weight matrix at a time and keep tiles for each thread.
 /// @param parameters  of the model  @param threads  that work at the same time
 template <Scalar S, class Exec>
 MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters, BatchExtent const &batch,
@@ -50,10 +51,13 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
     double const heads = static_cast<double>(shape.heads), mixed = static_cast<double>(shape.attention());
     MemoryForecast forecast;
     forecast.weights = static_cast<double>(parameters) * sizeof(S);
-    double const layer = std::max(2 * c + 4 * mixed + heads, 3 * c + (shape.gated ? 2 : 1) * f);
+    double const projected = shape.distances > 0 ? c + 4 * mixed : 0;
+    double const inner_rows = shape.inner_rows > 0 ? std::min(t, static_cast<double>(shape.inner_rows)) : t;
+    double const inner = inner_rows * (shape.gated ? 3 : 1) * f;
+    double const layer = std::max(t * (2 * c + 4 * mixed + heads), t * (3 * c + projected) + inner);
     double const encodings = static_cast<double>(shape.distances * batch.longest) * (c + mixed);
     double const kept = static_cast<double>(std::max<index_t>(batch.states - 1, 0)) * c;
-    double const rows = (t * (layer + kept) + encodings) * a + t * 3 * sizeof(std::int32_t);
+    double const rows = (layer + t * kept + encodings) * a + t * 3 * sizeof(std::int32_t);
     double const repacked = std::max(3 * mixed * c, f * c) * a;
     double const head_width = mixed / heads;
     double const tiles = threads * (1024 * std::max(16.0, head_width) + 8192) * a;

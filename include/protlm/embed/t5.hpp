@@ -14,7 +14,8 @@ inline EncoderShape encoder_shape(T5Config const &c) {
             .inner = c.d_ff,
             .positions = 0,
             .head_width = c.d_kv,
-            .gated = c.gated()};
+            .gated = c.gated(),
+            .inner_rows = 16384};
 }
 
 /// The pieces of ProtT5.

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <protlm/core/copy.hpp>
 #include <protlm/layers/t5_attention.hpp>
 #include <protlm/ops/gated_activation.hpp>
+
+#include <algorithm>
 
 namespace protlm::inline v0 {
 
@@ -43,13 +46,42 @@ struct T5FeedForward {
         inner = gated ? Linear<S, Exec>(parameters, {ids.inner, ids.gate}) : Linear<S, Exec>(parameters, ids.inner);
     }
 
+    /// Rows of a batch above which inference takes `block_rows` at a time, so that the inner values (T, F) of a very
+    /// long protein are never there at once; weights are packed anew for each block.
+    static constexpr index_t whole_rows = 16384, block_rows = 8192;
+
     /// (T, C) to (T, C).
     template <class Context, class A>
-    auto operator()(Context &context, Tensor<A, Exec> const &x, double dropout_rate) const {
+    Tensor<A, Exec> operator()(Context &context, Tensor<A, Exec> const &x, double dropout_rate) const {
+        if constexpr (!Context::training)
+            if (x.rows() > whole_rows)
+                return in_blocks(context, x);
+        return whole(context, x, dropout_rate);
+    }
+
+  private:
+    template <class Context, class A>
+    Tensor<A, Exec> whole(Context &context, Tensor<A, Exec> const &x, double dropout_rate) const {
         auto const u = norm(context, x);
         auto const h = gated ? gated_activation<Context, A>(context, inner(context, u), activation)
                              : inner(context, u, activation);
         return output.with_residual(context, dropout(context, h, dropout_rate), x, dropout_rate);
+    }
+
+    template <class Context, class A>
+    Tensor<A, Exec> in_blocks(Context &context, Tensor<A, Exec> const &x) const {
+        using Space = typename Exec::memory_space;
+        auto const y = context.template tensor<A>(x.rows(), x.cols());
+        for (index_t first = 0; first < x.rows(); first += block_rows) {
+            index_t const rows = std::min(block_rows, x.rows() - first), place = first * x.cols();
+            auto const part = context.template tensor<A>(rows, x.cols());
+            copy_values<Space, Space>(context.exec(), part.view().data(),
+                                      static_cast<A const *>(x.view().data() + place), rows * x.cols());
+            auto const done = whole(context, part, 0.0);
+            copy_values<Space, Space>(context.exec(), y.view().data() + place,
+                                      static_cast<A const *>(done.view().data()), rows * x.cols());
+        }
+        return y;
     }
 };
 
