@@ -1,0 +1,160 @@
+// convert: writes any checkpoint as safetensors in a chosen precision, or says what is in it.
+
+#include <protlm/core/progress.hpp>
+#include <protlm/io/checkpoint.hpp>
+#include <protlm/io/checkpoint_folder.hpp>
+#include <protlm/io/safetensors_writer.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+using protlm::DataType;
+using protlm::index_t;
+
+struct Options {
+    std::string input, output;
+    std::optional<DataType> precision;
+    bool inspect = false, quiet = false;
+};
+
+void describe(CLI::App &app, Options &options) {
+    app.description("Writes a checkpoint as safetensors in a chosen precision, or prints what is in it.\n"
+                    "Reads model.safetensors, pytorch_model.bin (of torch before and since 1.6) and shards of either; "
+                    "nothing in a file is executed.\n"
+                    "Examples: convert prot_t5_xl_uniref50 prot_t5_bf16 --precision bfloat16\n"
+                    "          convert pytorch_model.bin model.safetensors\n"
+                    "          convert --inspect prot_bert");
+    app.add_option("input", options.input, "folder of a model, or a file of weights (.safetensors, .bin, .pt)")
+        ->required();
+    app.add_option("output", options.output,
+                   "what to write: a file NAME.safetensors, or a new folder, which also gets the input folder's "
+                   "config.json and files of tokens");
+    std::map<std::string, DataType> const choices{
+        {"float32", DataType::f32}, {"bfloat16", DataType::bf16}, {"float16", DataType::f16}};
+    app.add_option("--precision", options.precision,
+                   "floating-point tensors become float32, bfloat16 or float16; left out, every tensor keeps its type. "
+                   "Integers always do")
+        ->transform(CLI::CheckedTransformer(choices).description("float32|bfloat16|float16"));
+    app.add_flag("--inspect", options.inspect, "print every tensor's name, shape and type, and the totals");
+    app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
+}
+
+void inspect(protlm::CheckpointFolder const &checkpoint) {
+    auto const config = checkpoint.path() / "config.json";
+    if (fs::exists(config))
+        std::printf("model_type  %s\n",
+                    protlm::read_fields(config).optional<std::string>("model_type", "(none)").c_str());
+    std::map<DataType, std::pair<index_t, index_t>> totals; // tensors and elements
+    index_t elements = 0, bytes = 0;
+    for (auto const &[file, tensor] : checkpoint.tensors()) {
+        std::printf("%-72s %-20s %s\n", tensor->name.c_str(), protlm::detail::shape_text(tensor->shape).c_str(),
+                    std::string(protlm::data_type_name(tensor->dtype)).c_str());
+        auto &total = totals[tensor->dtype];
+        total = {total.first + 1, total.second + tensor->count()};
+        elements += tensor->count();
+        bytes += tensor->end - tensor->begin;
+    }
+    for (auto const &file : checkpoint.files())
+        std::printf("file  %s (%s, %s)\n", file.name().c_str(), file.format(),
+                    protlm::format_amount(static_cast<double>(fs::file_size(file.name())), "B").c_str());
+    for (auto const &[type, total] : totals)
+        std::printf("type  %-8s %6lld tensors %15lld elements\n", std::string(protlm::data_type_name(type)).c_str(),
+                    static_cast<long long>(total.first), static_cast<long long>(total.second));
+    std::printf("total %zu tensors, %lld elements, %s\n", checkpoint.tensors().size(), static_cast<long long>(elements),
+                protlm::format_amount(static_cast<double>(bytes), "B").c_str());
+}
+
+/// Copies one tensor in pieces of elements of type T, which holds what both sides can.
+template <class T>
+void copy_tensor(protlm::CheckpointFolder::Entry const &entry, DataType type, protlm::SafetensorsWriter &writer) {
+    auto const piece = std::make_unique<T[]>(1 << 20);
+    for (index_t first = 0, count = entry.info->count(); first < count; first += 1 << 20) {
+        index_t const size = std::min<index_t>(1 << 20, count - first);
+        entry.file->read_range_once(*entry.info, first, piece.get(), size);
+        if constexpr (std::is_floating_point_v<T>) // the largest number of float16 is 65504
+            for (index_t i = 0; type == DataType::f16 && i < size; ++i)
+                protlm::check(!(std::abs(piece[i]) >= 65520) || !std::isfinite(piece[i]), entry.file->name(),
+                              ": tensor \"", entry.info->name, "\": ", piece[i],
+                              " does not fit into float16; bfloat16 has the range of float32");
+        writer.append(entry.info->name, piece.get(), size);
+    }
+}
+
+void write_weights(protlm::CheckpointFolder const &checkpoint, Options const &options, fs::path const &path) {
+    auto entries = checkpoint.tensors();
+    auto const type_of = [&](auto const &entry) {
+        auto const type = entry.info->dtype;
+        bool const is_float = protlm::data_type_name(type)[0] == 'F' || type == DataType::bf16;
+        return options.precision && is_float ? *options.precision : type;
+    };
+    std::stable_sort(entries.begin(), entries.end(), [&](auto const &a, auto const &b) { // wide types come first
+        return protlm::data_type_size(type_of(a)) > protlm::data_type_size(type_of(b));
+    });
+    std::vector<protlm::TensorSpec> specs;
+    double done = 0, all = 0;
+    for (auto const &entry : entries) {
+        specs.push_back({entry.info->name, type_of(entry), entry.info->shape});
+        all += static_cast<double>(entry.info->count());
+    }
+    protlm::SafetensorsWriter writer(path, specs);
+    protlm::Progress progress("convert", "parameters", all, options.quiet);
+    for (auto const &entry : entries) {
+        auto const type = type_of(entry);
+        bool const known = protlm::detail::visit_data_type( // double holds every floating-point value
+            type == entry.info->dtype ? type : DataType::f64,
+            [&]<class T>(std::type_identity<T>) { copy_tensor<T>(entry, type, writer); });
+        protlm::check(known, entry.file->name(), ": tensor \"", entry.info->name, "\": has 8-bit floats");
+        progress.update(done += static_cast<double>(entry.info->count()));
+    }
+    progress.finish();
+    writer.commit();
+}
+
+void convert(Options const &options) {
+    protlm::CheckpointFolder const checkpoint(options.input);
+    if (options.inspect)
+        inspect(checkpoint);
+    protlm::check(options.inspect || !options.output.empty(), "nothing to do: give an output, or --inspect");
+    if (options.output.empty())
+        return;
+    fs::path output = options.output;
+    if (output.extension() == ".safetensors") {
+        write_weights(checkpoint, options, output);
+    } else {
+        protlm::check(!fs::exists(output) || (fs::is_directory(output) && fs::is_empty(output)), options.output,
+                      ": exists; give a new folder, or a file NAME.safetensors");
+        protlm::CheckpointWriter folder(output);
+        for (auto const *name : {"config.json", "vocab.txt", "spiece.model", "tokenizer.json", "tokenizer_config.json",
+                                 "special_tokens_map.json", "added_tokens.json", "generation_config.json"})
+            if (auto const file = fs::path(options.input) / name; fs::is_directory(options.input) && fs::exists(file))
+                fs::copy_file(file, folder / name);
+        write_weights(checkpoint, options, folder / "model.safetensors");
+        folder.commit();
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    CLI::App app;
+    Options options;
+    describe(app, options);
+    CLI11_PARSE(app, argc, argv);
+    try {
+        convert(options);
+    } catch (std::exception const &error) {
+        std::fprintf(stderr, "convert: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}
