@@ -152,8 +152,8 @@ class EmbeddingJob {
               folder_.string(), "?");
         file_.reset();
         auto const fingerprint = description_.fingerprint();
-        EmbeddingWorkFile::complete(partial_, description_.model_sha256(), fingerprint);
         if (info_.layout == EmbeddingLayout::packed && info_.gzip == 0) {
+            EmbeddingWorkFile::complete(partial_, description_.model_sha256(), fingerprint);
             detail::rename_path(partial_, path_);
             sync_folder(path_.parent_path());
         } else {
@@ -214,7 +214,7 @@ class EmbeddingJob {
 
     /// Writes the wanted layout from the work file.
     void convert(std::string const &fingerprint) {
-        EmbeddingReader const reader(partial_);
+        auto const reader = EmbeddingReader::without_mark(partial_);
         EmbeddingInfo info = info_;
         info.model = reader.info().model;
         info.model_sha256 = description_.model_sha256();

@@ -34,18 +34,10 @@ inline std::optional<EmbeddingInfo> complete_embedding_file(std::filesystem::pat
 class EmbeddingReader {
   public:
     /// @throws Error when the file is missing, of another kind, incomplete (interrupted while written) or inconsistent
-    explicit EmbeddingReader(std::filesystem::path const &path) : file_(Hdf5File::open(path)), name_(path.string()) {
-        auto const root = file_.root();
-        check(root.has_attribute("format") && root.attribute<std::string>("format") == "protlm embeddings", name_,
-              ": is not a protlm embedding file");
-        check(root.has_attribute("complete") && root.attribute<int>("complete") == 1, name_,
-              ": is incomplete, its writing was interrupted; the same command again goes on with it");
-        info_ = detail::read_info(root, name_);
-        if (packed())
-            open_packed(root);
-        else
-            open_per_id(root);
-    }
+    explicit EmbeddingReader(std::filesystem::path const &path) : EmbeddingReader(path, true) {}
+
+    /// The same for a file whose mark `complete` is not set yet; the caller knows that all is in it.
+    static EmbeddingReader without_mark(std::filesystem::path const &path) { return EmbeddingReader(path, false); }
 
     EmbeddingInfo const &info() const { return info_; }
     index_t size() const { return static_cast<index_t>(ids_.size()); } ///< P
@@ -99,6 +91,20 @@ class EmbeddingReader {
     }
 
   private:
+    EmbeddingReader(std::filesystem::path const &path, bool marked)
+        : file_(Hdf5File::open(path)), name_(path.string()) {
+        auto const root = file_.root();
+        check(root.has_attribute("format") && root.attribute<std::string>("format") == "protlm embeddings", name_,
+              ": is not a protlm embedding file");
+        check(!marked || (root.has_attribute("complete") && root.attribute<int>("complete") == 1), name_,
+              ": is incomplete, its writing was interrupted; the same command again goes on with it");
+        info_ = detail::read_info(root, name_);
+        if (packed())
+            open_packed(root);
+        else
+            open_per_id(root);
+    }
+
     bool packed() const { return info_.layout == EmbeddingLayout::packed; }
     std::size_t elements(index_t rows) const { return static_cast<std::size_t>(rows * info_.width); }
     std::size_t layer_at(index_t slot) const {
