@@ -26,7 +26,7 @@ class Pickle {
     /// @param name  stands for the file in messages
     /// @param functions names ("module.name") that the pickle may mention
     /// @throws Error naming file, byte and operation or function that is refused, and for whatever is malformed or
-    /// larger than the limits (half a million values, marks nested a thousand deep)
+    /// larger than the limits (300,000 values, marks nested a thousand deep)
     Pickle(std::span<std::byte const> bytes, std::string const &name, std::span<std::string_view const> functions)
         : functions_(functions), reader_(bytes, name, functions) {
         reader_.read();

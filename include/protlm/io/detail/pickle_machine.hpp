@@ -68,7 +68,7 @@ class PickleMachine {
     }
 
   protected:
-    static constexpr std::size_t most_values = 500'000, most_children = 2'000'000, most_marks = 1000;
+    static constexpr std::size_t most_values = 300'000, most_children = 2'000'000, most_marks = 1000;
     static constexpr Id none = 0, falsehood = 1, truth = 2, empty_tuple = 3, empty_place = ~Id(0);
 
     template <class... Parts>
