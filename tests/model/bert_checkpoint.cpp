@@ -123,13 +123,15 @@ BOOST_AUTO_TEST_CASE(all_that_does_not_fit_is_in_one_message_with_shapes) {
                                        name.find("token_type") != name.npos;
                      return gone ? std::string() : name;
                  },
-                 {{"bert.embeddings.token_type_embeddings.weight", DataType::f32, {3, 24}}});
+                 {{"bert.embeddings.token_type_embeddings.weight", DataType::f32, {3, 24}},
+                  {"classifier.weight", DataType::f32, {2, 24}}});
     auto const text = message_of([&] { Bert<>::load(folder.path()); });
     BOOST_TEST(text == folder.path().string() +
                            ": does not fit the model:"
                            "\n  bert.embeddings.token_type_embeddings.weight has shape (3, 24), expected (2, 24)"
                            "\n  missing: bert.embeddings.LayerNorm.weight (24)"
-                           "\n  missing: bert.encoder.layer.1.intermediate.dense.bias (40)");
+                           "\n  missing: bert.encoder.layer.1.intermediate.dense.bias (40)"
+                           "\n  surplus: classifier.weight (2, 24)");
 }
 
 BOOST_AUTO_TEST_CASE(surplus_tensors_are_listed_and_do_no_harm) {
@@ -151,7 +153,8 @@ BOOST_AUTO_TEST_CASE(folders_without_a_model_are_told) {
     made().save(folder.path());
     std::filesystem::remove(folder / "model.safetensors");
     BOOST_TEST(message_of([&] { Bert<>::load(folder.path()); }) ==
-               folder.path().string() + ": has neither model.safetensors nor model.safetensors.index.json");
+               folder.path().string() +
+                   ": has neither model.safetensors nor pytorch_model.bin, nor the .index.json of one");
 }
 
 BOOST_AUTO_TEST_CASE(names_are_hugging_faces_in_their_order) {
