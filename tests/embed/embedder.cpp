@@ -203,6 +203,9 @@ BOOST_AUTO_TEST_CASE(a_models_folder_or_a_runs_folder_names_a_model) {
         checkpoint.commit();
     }
     BOOST_TEST(find_model(folder / "run") == folder / "run" / "step-00000100");
+    std::filesystem::create_directories(folder / "pair" / "discriminator");
+    folder.write("pair/discriminator/config.json", "{}");
+    BOOST_TEST(find_model(folder / "pair") == folder / "pair" / "discriminator");
     BOOST_TEST(message_of([&] { find_model(folder / "nowhere"); }).ends_with("nowhere: no such folder"));
     auto const hash = model_sha256(CheckpointFolder(folder / "model"));
     BOOST_TEST(hash == sha256_file(folder / "model" / "model.safetensors"));
