@@ -6,9 +6,13 @@
 #include <protlm/core/philox.hpp>
 #include <protlm/core/tensor.hpp>
 
+#include <sys/mman.h>
+
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <numbers>
+#include <string>
 
 namespace protlm::inline v0 {
 
@@ -72,7 +76,7 @@ class Parameters {
     /// Allocates `table`'s extent; all values are zero.
     explicit Parameters(ParameterTable table) : table_(std::move(table)) {
         table_.layout();
-        values_ = Flat<S>("protlm::parameters", static_cast<std::size_t>(table_.extent()));
+        values_ = zeros<S>("protlm::parameters", table_.extent());
     }
 
     ParameterTable const &table() const { return table_; }
@@ -82,7 +86,7 @@ class Parameters {
     /// Allocates gradients (zero) for all copies, so that weights handed out from now on are trained.
     void enable_gradients() {
         if (gradients_->extent(0) == 0)
-            *gradients_ = Flat<Accumulate>("protlm::gradients", static_cast<std::size_t>(table_.extent()));
+            *gradients_ = zeros<Accumulate>("protlm::gradients", table_.extent());
     }
     void zero_gradients(Exec const &exec) { zero_values(exec, *gradients_); }
 
@@ -115,6 +119,26 @@ class Parameters {
     }
 
   private:
+    /// Zeros, set by all threads. Hosts ask for large pages: half a million small ones for a model of 2 GB take longer
+    /// to come than its weights take to be read.
+    template <class T>
+    static Flat<T> zeros(std::string const &label, index_t count) {
+        Flat<T> values(Kokkos::view_alloc(label, Kokkos::WithoutInitializing), static_cast<std::size_t>(count));
+        if constexpr (is_host_space<Exec>) {
+            constexpr std::uintptr_t large = std::uintptr_t(1) << 21;
+            auto const begin = reinterpret_cast<std::uintptr_t>(values.data());
+            auto const first = (begin + large - 1) / large * large,
+                       last = (begin + values.size() * sizeof(T)) / large * large;
+            if (first < last)
+                ::madvise(reinterpret_cast<void *>(first), last - first, MADV_HUGEPAGE); // where the system has them
+        }
+        // whole words: a table's extent is a multiple of its tensors' alignment
+        auto const words = values.size() * sizeof(T) / sizeof(std::uint32_t);
+        detail::zero_words(Exec(), reinterpret_cast<std::uint32_t *>(values.data()), static_cast<index_t>(words));
+        Exec().fence();
+        return values;
+    }
+
     Weight<S, Exec> weight(std::vector<ParameterId> const &ids, index_t rows) const {
         index_t size = 0;
         for (ParameterId id : ids) {
