@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(random_texts_equal_a_plain_reader) {
         std::uint64_t records = random() % 20;
         for (std::uint64_t i = 0; i < records; ++i) {
             std::string const protein = test::random_protein(random, random() % 5 ? random() % 700 : 0);
-            std::string const header = "id" + std::to_string(i) + std::string(random() % 90, 'h');
+            std::string const header = std::string("id").append(std::to_string(i)).append(random() % 90, 'h');
             expected.emplace_back(header, protein);
             text << '>' << header << end;
             for (std::size_t at = 0; at < protein.size(); at += width) {
@@ -150,7 +150,7 @@ BOOST_AUTO_TEST_CASE(random_texts_equal_a_plain_reader) {
                     for (char &letter : part)
                         letter = static_cast<char>(std::tolower(letter));
                 if (random() % 7 == 0)
-                    part.insert(random() % (part.size() + 1), "-");
+                    part.insert(random() % (part.size() + 1), 1, '-');
                 text << part << (random() % 15 ? "" : "  ") << end;
             }
             if (random() % 3 == 0)

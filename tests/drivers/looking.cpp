@@ -19,12 +19,17 @@ struct Proteins {
         CounterRandom const random{3, Purpose::sample};
         for (std::uint32_t i = 0; i < 40; ++i) {
             std::string const letters = i % 2 ? "VITYFWVI" : "AELKAEMQ";
-            fasta += ">P" + std::to_string(i) + " </script> \"of kind\" " + std::to_string(i % 2) + '\n';
+            auto const number = std::to_string(i);
+            fasta.append(">P").append(number).append(i % 2 ? " </script> \"of kind\" 1\n"
+                                                           : " </script> \"of kind\" 0\n");
             for (std::uint32_t t = 0; t < 60; ++t)
                 fasta += letters[random(i, t)[0] % 8];
             fasta += '\n';
-            auto const line =
-                "P" + std::to_string(i) + (i % 2 ? "\tbeta" : "\talpha") + "\tf" + std::to_string(i / 4) + '\n';
+            auto const line = std::string("P")
+                                  .append(number)
+                                  .append(i % 2 ? "\tbeta\tf" : "\talpha\tf")
+                                  .append(std::to_string(i / 4))
+                                  .append("\n");
             labels += i == 7 ? "" : line;
             all += line;
         }

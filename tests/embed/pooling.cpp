@@ -67,10 +67,10 @@ BOOST_AUTO_TEST_CASE(sums_of_long_proteins_keep_their_digits) {
 }
 
 BOOST_AUTO_TEST_CASE(names_go_there_and_back) {
-    for (Pooling const p : {Pooling::mean, Pooling::max, Pooling::cls})
+    for (Pooling const p : {Pooling::mean, Pooling::max, Pooling::cls, Pooling::none})
         BOOST_TEST((pooling_from_name(pooling_name(p)) == p));
     BOOST_TEST(message_of([] { pooling_from_name("sum"); }) ==
-               "pooling: is \"sum\", expected \"mean\", \"max\" or \"cls\"");
+               "pooling: is \"sum\", expected \"mean\", \"max\", \"cls\" or \"none\"");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <numeric>
+
 using namespace protlm;
 using protlm::test::has;
 using protlm::test::message_of;
@@ -341,14 +343,22 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_and_leaves_the_old_file) {
     auto const path = folder.write("out.h5", "old");
     std::vector<index_t> const length = {4096};
     std::vector<std::string> const id = {"a"};
-    std::vector<float> const values(4096 * width);
-    auto const message = message_of([&] {
+    auto const small = message_of([&] {
         test::FullDisk const full(16384);
-        EmbeddingWriter writer(path, make_info(), id, length);
-        writer.write(0, values.data(), values.data());
-        writer.close();
+        EmbeddingWriter(path, make_info(), id, length);
     });
-    BOOST_TEST(has(message, "out.h5.partial: /residues: cannot write: "), message);
+    BOOST_TEST(has(small, "out.h5.partial: needs 81940 bytes, but cannot have them: File too large"), small);
+    {
+        std::vector<float> values(4096 * width);
+        std::iota(values.begin(), values.end(), 1.f);
+        EmbeddingWriter writer(path, make_info(DataType::f32, true, 1), id, length);
+        auto const filled = message_of([&] {
+            test::FullDisk const full(16384);
+            writer.write(0, values.data(), values.data());
+            writer.close();
+        });
+        BOOST_TEST(has(filled, "out.h5.partial: cannot flush: "), filled);
+    }
     BOOST_TEST(test::read_file(path) == "old");
     BOOST_TEST(!std::filesystem::exists(path.string() + ".partial"));
 }

@@ -78,7 +78,7 @@ inline std::string layer_group_name(index_t layer) {
 inline std::string layers_text(std::vector<index_t> const &layers) {
     std::string text;
     for (index_t const layer : layers)
-        text += (text.empty() ? "" : ",") + std::to_string(layer);
+        text.append(text.empty() ? "" : ",").append(std::to_string(layer));
     return text;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
-#include <protlm/io/embedding_work_file.hpp>
+#include <protlm/io/detail/embedding_values.hpp>
+#include <protlm/io/detail/file_descriptor.hpp>
+#include <protlm/io/detail/folders.hpp>
 
 #include <algorithm>
 #include <array>

@@ -2,6 +2,7 @@
 
 #include <protlm/core/file.hpp>
 #include <protlm/io/detail/embedding_values.hpp>
+#include <protlm/io/detail/file_descriptor.hpp>
 #include <protlm/io/detail/folders.hpp>
 #include <protlm/io/embedding_info.hpp>
 
@@ -31,6 +32,14 @@ inline std::vector<index_t> residue_offsets(std::span<index_t const> lengths, st
         offsets.push_back(end);
     }
     return offsets;
+}
+
+/// Bytes of all vectors of a file without compression.
+inline index_t all_vector_bytes(EmbeddingInfo const &info, index_t proteins, index_t residues) {
+    index_t const rows = (info.per_residue ? residues : 0) + (info.per_protein() ? proteins : 0);
+    index_t bytes = info.slots() * info.width * data_type_size(info.precision);
+    check(!__builtin_mul_overflow(rows, bytes, &bytes), "vectors of ", rows, " rows are too large");
+    return bytes;
 }
 
 /// Everything of a packed file but its vectors' values. @param early  see Hdf5Layout
@@ -105,6 +114,7 @@ class EmbeddingWriter {
         offsets_ = detail::residue_offsets(lengths, path_.string());
         written_.resize(ids.size() * info_.layers.size());
         try {
+            detail::try_disk(partial_, info_.gzip ? 0 : detail::all_vector_bytes(info_, size(), offsets_.back()));
             file_ = Hdf5File::create(partial_);
             if (info_.layout == EmbeddingLayout::packed) {
                 packed_ = detail::make_packed(file_, info_, ids, lengths, offsets_, false);
@@ -194,8 +204,9 @@ class EmbeddingWriter {
     void discard() {
         if (closed_)
             return;
-        packed_.clear(), grouped_.clear(), file_ = {};
         std::error_code ignored;
+        std::filesystem::resize_file(partial_, 0, ignored); // HDF5 needs a little room to close the file
+        packed_.clear(), grouped_.clear(), file_ = {};
         std::filesystem::remove(partial_, ignored);
     }
 
