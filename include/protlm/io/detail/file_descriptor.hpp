@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/check.hpp>
+#include <protlm/core/kokkos.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
