@@ -51,7 +51,7 @@ struct SelfAttention {
         index_t const c = width();
         auto const qkv = projection(context, x);
         auto const mixed = attention<Context, A>(context, {qkv, 0}, {qkv, c}, {qkv, 2 * c}, segments, segments, heads,
-                                                 c / heads, score, mask);
+                                                 c / heads, score, mask, attention_products<S>);
         return output.with_residual(context, mixed, x, dropout_rate);
     }
 };

@@ -60,7 +60,7 @@ struct T5SelfAttention {
         index_t const inner = shape.total();
         auto const qkv = projection(context, norm(context, x));
         auto const mixed = attention<Context, A>(context, {qkv, 0}, {qkv, inner}, {qkv, 2 * inner}, segments, segments,
-                                                 shape.heads, shape.width, score, mask);
+                                                 shape.heads, shape.width, score, mask, attention_products<S>);
         return output.with_residual(context, mixed, x, dropout_rate);
     }
 
@@ -72,8 +72,9 @@ struct T5SelfAttention {
         auto const qkv = projection(context, norm(context, x));
         cache.append(context, layer, Rows<A const>(qkv.value()).columns(inner, 2 * inner));
         auto const &past = cache.values(layer);
-        auto const mixed = attention<Context, A>(context, {qkv, 0}, {past, 0}, {past, inner}, cache.queries(),
-                                                 cache.keys(), shape.heads, shape.width, score, CausalMask{});
+        auto const mixed =
+            attention<Context, A>(context, {qkv, 0}, {past, 0}, {past, inner}, cache.queries(), cache.keys(),
+                                  shape.heads, shape.width, score, CausalMask{}, attention_products<S>);
         return output(context, mixed, Activation::none, x);
     }
 };
@@ -98,8 +99,9 @@ struct T5CrossAttention {
     auto operator()(Context &context, Tensor<A, Exec> const &x, Tensor<A, Exec> const &past,
                     Segments<Exec> const &queries, Segments<Exec> const &keys, double dropout_rate) const {
         auto const q = query(context, norm(context, x));
-        auto const mixed = attention<Context, A>(context, {q, 0}, {past, 0}, {past, shape.total()}, queries, keys,
-                                                 shape.heads, shape.width, ScaledDot<A>{A(1)}, FullMask{});
+        auto const mixed =
+            attention<Context, A>(context, {q, 0}, {past, 0}, {past, shape.total()}, queries, keys, shape.heads,
+                                  shape.width, ScaledDot<A>{A(1)}, FullMask{}, attention_products<S>);
         return output.with_residual(context, mixed, x, dropout_rate);
     }
 };

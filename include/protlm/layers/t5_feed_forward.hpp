@@ -71,7 +71,8 @@ struct T5FeedForward {
     template <class Context, class A>
     Tensor<A, Exec> in_blocks(Context &context, Tensor<A, Exec> const &x) const {
         using Space = typename Exec::memory_space;
-        context.pool().trim(); // what attention used is too large to be of use here, and counts where memory is short
+        context.pool()
+            .trim(); // attention's blocks and these are of no use to each other, and count where memory is short
         auto const y = context.template tensor<A>(x.rows(), x.cols());
         for (index_t first = 0; first < x.rows(); first += block_rows) {
             index_t const rows = std::min(block_rows, x.rows() - first), place = first * x.cols();
@@ -82,6 +83,7 @@ struct T5FeedForward {
             copy_values<Space, Space>(context.exec(), y.view().data() + place,
                                       static_cast<A const *>(done.view().data()), rows * x.cols());
         }
+        context.pool().trim();
         return y;
     }
 };

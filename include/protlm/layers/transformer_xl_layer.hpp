@@ -128,7 +128,7 @@ struct TransformerXlLayer {
         if (rows.places.size() > 0)
             score = score.with_positions(rows.places);
         auto const mixed = attention<Context, A>(context, asked, projected.k, projected.v, rows.segments, keys.segments,
-                                                 shape.heads, shape.head_width, score, mask);
+                                                 shape.heads, shape.head_width, score, mask, attention_products<S>);
         auto const h = output.with_residual(context, mixed, x, dropout_rate);
         return feed_forward(context, norm_first ? h : attention_norm(context, h));
     }

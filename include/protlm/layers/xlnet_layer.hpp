@@ -114,7 +114,7 @@ struct XlnetLayer {
         auto const asked = linear_transposed<Context, S>(context, x, q);
         auto const mixed = attention<Context, A>(context, {asked, 0}, {projected.k, 0}, {projected.v, 0},
                                                  queries.segments, keys.segments, shape.heads, shape.head_width,
-                                                 score(context, projected, queries, keys), mask);
+                                                 score(context, projected, queries, keys), mask, attention_products<S>);
         Linear<S, Exec> projection;
         projection.weight = o;
         auto const h = attention_norm(context, projection.with_residual(context, mixed, x, dropout_rate));

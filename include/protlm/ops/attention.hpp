@@ -9,6 +9,7 @@
 #include <protlm/ops/bucket_bias.hpp>
 #include <protlm/ops/detail/attention_device.hpp>
 #include <protlm/ops/detail/attention_host_backward.hpp>
+#include <protlm/ops/detail/bfloat16_attention.hpp>
 
 #include <cmath>
 #include <cstdlib>
@@ -24,13 +25,22 @@ struct Columns {
     Rows<A const> value(index_t width) const { return Rows<A const>(tensor.value()).columns(first, width); }
 };
 
+/// What attention's two products multiply: the scalars that they are given, or those rounded to bfloat16 with float
+/// sums, in inference on processors that multiply pairs of bfloat16 (elsewhere as `exact`).
+enum class AttentionProducts { exact, rounded };
+
+/// A model whose weights are bfloat16 rounds what it multiplies, in attention as in its linear layers.
+template <class S>
+inline constexpr auto attention_products = std::integral_constant<
+    AttentionProducts, std::same_as<S, bfloat16> ? AttentionProducts::rounded : AttentionProducts::exact>();
+
 namespace detail {
 
-template <class Context, class A, class Exec, class Score, class Mask>
+template <bool rounded, class Context, class A, class Exec, class Score, class Mask>
 void attention_forward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
                        Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
     if constexpr (Context::on_host)
-        attention_forward_host(context, rows, queries, keys, score, mask, out, lse);
+        attention_forward_any_host<rounded>(context, rows, queries, keys, score, mask, out, lse);
     else
         with_head_width(rows.width, [&](auto width) {
             launch_attention<width()>(context.exec(), rows, queries.count(), score, mask, out, lse);
@@ -118,11 +128,13 @@ void check_attention(Columns<A, Exec> const &columns, char const *name, Segments
 /// the score's parameters. Dao et al., arXiv 2205.14135.
 /// @param q columns of (Tq, .) @param k, v columns of (Tk, .) @param queries, keys offsets of Tq and Tk
 /// @param heads H @param head_width D @param score, mask functors, see AttentionScore and AttentionMask
+/// @param products attention_products<S> for weights of type S
 /// @throws Error when extents disagree
-template <class Context, class A, class Score, class Mask, class Exec = typename Context::execution_space>
+template <class Context, class A, class Score, class Mask, class Products = decltype(attention_products<A>),
+          class Exec = typename Context::execution_space>
 Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec> k, Columns<A, Exec> v,
                           Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width,
-                          Score score, Mask mask) {
+                          Score score, Mask mask, Products = {}) {
     static_assert(AttentionMask<Mask>, "attention: the mask must offer kernel() and everything, and its kernel "
                                        "everything, interval, (place, query, key), key_begin, key_end, query_begin "
                                        "and query_end");
@@ -140,7 +152,9 @@ Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec>
     auto const lse = context.template buffer<A>(queries.total() * heads);
     detail::AttentionRows<A> const rows{q.value(width),     k.value(width), v.value(width), queries.device.data(),
                                         keys.device.data(), heads,          head_width};
-    detail::attention_forward(context, rows, queries, keys, score.kernel(), mask.kernel(), out.value(), lse.data());
+    constexpr bool rounded = !Context::training && Products::value == AttentionProducts::rounded;
+    detail::attention_forward<rounded>(context, rows, queries, keys, score.kernel(), mask.kernel(), out.value(),
+                                       lse.data());
     if constexpr (Context::training)
         context.tape().record(
             [&context, q, k, v, queries, keys, score, mask, out, lse, rows, width] {

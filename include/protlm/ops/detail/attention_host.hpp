@@ -84,32 +84,67 @@ inline void mask_tile(Mask const &mask, AttentionTile const &tile, A *scores) {
     }
 }
 
-/// Scratch of one forward task, cut from one piece of memory.
+/// The operands of one forward task as its products take them: the scalars themselves, sums in the same scalar.
 template <class A>
+class ExactOperands {
+  public:
+    static constexpr bool rounded = false;
+    ExactOperands(A *memory, index_t width)
+        : width_(width), stride_(padded<A>(width)), q_(memory), k_transposed_(q_ + query_chunk * stride_),
+          v_(k_transposed_ + key_tile * stride_) {}
+    /// Elements of scratch.
+    static index_t size(index_t width) { return (query_chunk + 2 * key_tile) * padded<A>(width); }
+
+    /// Queries [row, row + n), columns of a head from `first` on, plus `bias` if there is one, times `factor`.
+    template <class S>
+    void set_queries(Rows<A const> q, index_t row, index_t n, index_t first, A factor, S const *bias) {
+        copy_head(q, row, n, first, width_, factor, q_, bias);
+    }
+    void set_keys(Rows<A const> k, Rows<A const> v, index_t row, index_t n, index_t first) {
+        transpose_head(k, row, n, first, width_, k_transposed_);
+        copy_head(v, row, n, first, width_, A(1), v_);
+    }
+    /// tile (rows, cols) = `from` + queries from `row` on times keys.
+    void scores(index_t row, SumsFrom<A> from, A *tile, index_t rows, index_t cols) const {
+        tile_product(LeftRows<A>{q_ + row * stride_, stride_}, k_transposed_, key_tile, from, tile, tile_stride, rows,
+                     cols, width_);
+    }
+    /// out (rows, padded width) += tile (rows, keys) times values.
+    void mix(A *tile, A *out, index_t rows, index_t keys) const {
+        tile_product(LeftRows<A>{tile, tile_stride}, v_, stride_, out, stride_, rows, stride_, keys, true);
+    }
+
+  private:
+    index_t width_, stride_;
+    A *q_, *k_transposed_, *v_;
+};
+
+/// Scratch of one forward task, cut from one piece of memory.
+template <class A, class Operands>
 struct ForwardScratch {
-    A *q, *k_transposed, *v, *tile, *out, *max, *sum, *score;
-    ForwardScratch(A *memory, index_t width) {
-        index_t const p = padded<A>(width);
-        q = memory;
-        k_transposed = q + query_chunk * p;
-        v = k_transposed + key_tile * p;
-        tile = v + key_tile * p + tile_gap;
+    Operands operands;
+    A *tile, *out, *max, *sum, *score;
+    ForwardScratch(A *memory, index_t width) : operands(memory, width) {
+        tile = memory + Operands::size(width) + tile_gap;
         out = tile + query_tile * tile_stride;
-        max = out + query_chunk * p;
+        max = out + query_chunk * padded<A>(width);
         sum = max + query_chunk;
         score = sum + query_chunk;
     }
     static index_t size(index_t width, index_t score) {
-        index_t const p = padded<A>(width);
-        return 2 * (query_chunk + key_tile) * p + query_tile * tile_stride + tile_gap + 2 * query_chunk +
+        return Operands::size(width) + tile_gap + query_tile * tile_stride + query_chunk * (padded<A>(width) + 2) +
                (score + 63) / 64 * 64;
     }
 };
 
 /// exp of a score minus a larger one. Only what a mask hides must be 0 exactly; padding vanishes beside the largest.
-template <bool exact, class A>
+template <bool exact, bool rounded, class A>
 inline Vec<A> softmax_exp(Vec<A> x) {
-    if constexpr (exact)
+    if constexpr (rounded && exact)
+        return x < -87.33654f ? Vec<A>{} : exp_rough(x);
+    else if constexpr (rounded)
+        return exp_rough(x);
+    else if constexpr (exact)
         return exp(x);
     else
         return exp_bounded(x);
@@ -117,7 +152,7 @@ inline Vec<A> softmax_exp(Vec<A> x) {
 
 /// One row of scores (cols, whole registers) becomes exp(score - max); the sum and the row of results follow the new
 /// maximum.
-template <bool exact, class A>
+template <bool exact, bool rounded, class A>
 inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_far, A *out, index_t width) {
     Vec<A> m = load(row);
     for (index_t j = lanes<A>; j < cols; j += lanes<A>)
@@ -132,7 +167,7 @@ inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_fa
     }
     Vec<A> sum{};
     for (index_t j = 0; j < cols; j += lanes<A>) {
-        Vec<A> const p = softmax_exp<exact, A>(load(row + j) - top);
+        Vec<A> const p = softmax_exp<exact, rounded, A>(load(row + j) - top);
         sum += p;
         store(row + j, p);
     }
@@ -140,28 +175,27 @@ inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_fa
 }
 
 /// The part of a task that one tile makes; `row` is the tile's first row in the scratch.
-template <class A, class Score, class Mask>
-void attention_tile(ForwardScratch<A> const &scratch, AttentionTile const &tile, index_t width, Score const &score,
-                    Mask const &mask) {
+template <class A, class Operands, class Score, class Mask>
+void attention_tile(ForwardScratch<A, Operands> const &scratch, AttentionTile const &tile, index_t width,
+                    Score const &score, Mask const &mask) {
     index_t const p = padded<A>(width), cols = padded<A>(tile.keys), row = tile.q0 - tile.first;
     SumsFrom<A> const from = score.start(tile, scratch.score, scratch.tile);
-    tile_product(LeftRows<A>{scratch.q + row * p, p}, scratch.k_transposed, key_tile, from, scratch.tile, tile_stride,
-                 tile.rows, cols, width);
+    scratch.operands.scores(row, from, scratch.tile, tile.rows, cols);
     mask_tile(mask, tile, scratch.tile);
     for (index_t i = 0; i < tile.rows; ++i)
-        online_softmax_row<!Mask::everything>(scratch.tile + i * tile_stride, cols, scratch.max[row + i],
-                                              scratch.sum[row + i], scratch.out + (row + i) * p, p);
-    tile_product(LeftRows<A>{scratch.tile, tile_stride}, scratch.v, p, scratch.out + row * p, p, tile.rows, p,
-                 tile.keys, true);
+        online_softmax_row<!Mask::everything, Operands::rounded>(scratch.tile + i * tile_stride, cols,
+                                                                 scratch.max[row + i], scratch.sum[row + i],
+                                                                 scratch.out + (row + i) * p, p);
+    scratch.operands.mix(scratch.tile, scratch.out + row * p, tile.rows, tile.keys);
 }
 
 /// One task: queries [q0, q0 + n) of one head of one sequence. Writes out (Tq, H D) and lse (Tq, H).
-template <class A, class Score, class Mask>
+template <class Operands, class A, class Score, class Mask>
 void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, index_t q0, index_t n,
                     Score const &score, Mask const &mask, A *memory, Rows<A> out, A *lse) {
-    ForwardScratch<A> const scratch(memory, rows.width);
+    ForwardScratch<A, Operands> scratch(memory, rows.width);
     index_t const width = rows.width, p = padded<A>(width), first = place.head * width;
-    copy_head(rows.q, place.query_row + q0, n, first, width, score.scale(), scratch.q, score.query_bias(place));
+    scratch.operands.set_queries(rows.q, place.query_row + q0, n, first, score.scale(), score.query_bias(place));
     score.prepare(place, rows.q, q0, n, scratch.score);
     std::fill(scratch.out, scratch.out + n * p, A(0));
     std::fill(scratch.sum, scratch.sum + n, A(0));
@@ -169,8 +203,7 @@ void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, i
     index_t const end = mask.key_end(place, q0 + n - 1);
     for (index_t k0 = mask.key_begin(place, q0) / key_tile * key_tile; k0 < end; k0 += key_tile) {
         index_t const keys = std::min(key_tile, place.keys - k0);
-        transpose_head(rows.k, place.key_row + k0, keys, first, width, scratch.k_transposed);
-        copy_head(rows.v, place.key_row + k0, keys, first, width, A(1), scratch.v);
+        scratch.operands.set_keys(rows.k, rows.v, place.key_row + k0, keys, first);
         for (index_t i0 = 0; i0 < n; i0 += query_tile) {
             index_t const r = std::min(query_tile, n - i0);
             if (mask.key_begin(place, q0 + i0) < k0 + keys && mask.key_end(place, q0 + i0 + r - 1) > k0)
@@ -204,13 +237,13 @@ std::vector<QueryChunk> query_chunks(Segments<Exec> const &segments, index_t ste
 }
 
 /// out (Tq, H D) = softmax(score) v, lse (Tq, H) = log of the sums of exponentials.
-template <class Context, class Exec, class A, class Score, class Mask>
+template <class Operands, class Context, class Exec, class A, class Score, class Mask>
 void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
                             Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
     auto const chunks = query_chunks(queries, query_chunk);
     index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, rows.heads},
                                                std::min(query_chunk, queries.longest), false);
-    index_t const size = ForwardScratch<A>::size(rows.width, score_size);
+    index_t const size = ForwardScratch<A, Operands>::size(rows.width, score_size);
     WorkspaceToken<Exec> const token(context.exec());
     auto const memory = context.template buffer<A>(size * token.size());
     A *const work = memory.data();
@@ -221,8 +254,8 @@ void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segm
                          [=](index_t task) {
                              auto const thread = token.acquire();
                              QueryChunk const &c = chunk[task / heads];
-                             attention_task(rows, rows.place(c.sequence, task % heads), c.first, c.count, score, mask,
-                                            work + thread * size, out, lse);
+                             attention_task<Operands>(rows, rows.place(c.sequence, task % heads), c.first, c.count,
+                                                      score, mask, work + thread * size, out, lse);
                              token.release(thread);
                          });
 }
