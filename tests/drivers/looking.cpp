@@ -6,6 +6,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <array>
+
 using namespace protlm;
 using namespace protlm::test;
 
@@ -93,6 +95,22 @@ BOOST_AUTO_TEST_CASE(neighbours_are_of_the_same_kind) {
     BOOST_TEST(lines == 120);
     auto const both = run(search, "in.fasta in.fasta --composition -k 1 --least 0.99999");
     BOOST_TEST(count(both, "\t1.00000\n") == 40u);
+}
+
+BOOST_AUTO_TEST_CASE(files_of_different_weights_are_told) {
+    auto const write = [&](std::string const &name, char weights) {
+        std::vector<std::string> const ids{"a", "b"};
+        std::vector<index_t> const lengths{1, 1};
+        EmbeddingWriter writer(
+            folder / name, {.model = name, .model_sha256 = std::string(64, weights), .width = 2, .per_residue = false},
+            ids, lengths);
+        for (index_t i = 0; i < 2; ++i)
+            writer.write(i, nullptr, std::array{1.f, static_cast<float>(i)}.data());
+        writer.close();
+    };
+    write("one.h5", '1'), write("same.h5", '1'), write("other.h5", '2');
+    BOOST_TEST(!has(run(search, "one.h5 same.h5"), "warning"));
+    BOOST_TEST(has(run(search, "one.h5 other.h5"), "the weights behind the two files differ (one.h5, layer 0, mean; "));
 }
 
 BOOST_AUTO_TEST_CASE(kinds_are_found_perfectly) {

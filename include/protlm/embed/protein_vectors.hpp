@@ -18,6 +18,7 @@ struct ProteinVectors {
     std::vector<float> values;    ///< (P, C) row-major
     index_t width = 0;            ///< C
     std::string what;             ///< for people: which model, layer and pooling they come from
+    std::string weights;          ///< SHA-256 of the model's weights; empty where unknown
 
     index_t size() const { return static_cast<index_t>(ids.size()); } ///< P
 };
@@ -33,6 +34,7 @@ inline ProteinVectors read_protein_vectors(std::filesystem::path const &path, st
     ProteinVectors result;
     result.ids = reader.ids();
     result.width = info.width;
+    result.weights = info.model_sha256;
     result.what = info.model + ", layer " + std::to_string(info.layers[static_cast<std::size_t>(slot)]) + ", " +
                   (info.per_protein() ? info.pooling : "mean");
     if (info.per_protein()) {
