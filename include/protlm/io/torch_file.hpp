@@ -23,6 +23,7 @@ class TorchFile {
     /// pickle that names anything but tensors, tensors that leave their storages
     explicit TorchFile(std::filesystem::path const &path) : file_(path), name_(path.string()), bytes_(file_.bytes()) {
         parse();
+        file_.release(bytes_); // a look at one number may have brought 2 MB of the page cache
     }
     /// Reads from `bytes`, which must stay valid; `name` stands for the file in messages. @throws Error as above
     TorchFile(std::span<std::byte const> bytes, std::string name) : name_(std::move(name)), bytes_(bytes) { parse(); }
