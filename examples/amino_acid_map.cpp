@@ -152,6 +152,7 @@ int main(int argc, char **argv) {
     try {
         protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
         draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
+        std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
     } catch (std::exception const &error) {
         std::fprintf(stderr, "amino_acid_map: %s\n", error.what());
         return 1;
