@@ -134,8 +134,7 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
                 group.name + "'," + data + " using 4:5:3 with labels center font ',20' tc" + color + " notitle,";
     }
     script.write(plot + '\n');
-    table.commit();
-    script.commit();
+    table.commit(), script.commit();
     int const status = std::system(("gnuplot '" + prefix + ".gp'").c_str());
     protlm::check(status == 0, "gnuplot failed: is it installed (Debian: gnuplot-nox)? Its script is ", prefix, ".gp");
 }

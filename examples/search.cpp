@@ -130,10 +130,8 @@ void search(Options const &options) {
     auto const begin = std::chrono::steady_clock::now();
     auto const found = protlm::nearest(queries.values, database.values, queries.width, options.number, alone);
     auto const text = table(queries, database, found, options.least);
-    if (options.output == "-") {
-        std::fwrite(text.data(), 1, text.size(), stdout);
-        return;
-    }
+    if (options.output == "-")
+        return void(std::fwrite(text.data(), 1, text.size(), stdout));
     protlm::AtomicFile file(options.output);
     file.write(text);
     file.commit();
