@@ -45,7 +45,8 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--invalid", options.fasta.invalid,
                    "letters outside the alphabet: 'error' stops at the first (default), 'mask' reads them as X")
         ->transform(CLI::CheckedTransformer(choices).description("error|mask"));
-    app.add_option("--vocabulary", options.vocabulary, "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary")
+    app.add_option("--vocabulary", options.vocabulary,
+                   "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary")
         ->check(CLI::ExistingFile);
     app.add_flag("--check", options.check, "read the store back and compare all checksums");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
