@@ -71,8 +71,7 @@ struct T5FeedForward {
     template <class Context, class A>
     Tensor<A, Exec> in_blocks(Context &context, Tensor<A, Exec> const &x) const {
         using Space = typename Exec::memory_space;
-        context.pool()
-            .trim(); // attention's blocks and these are of no use to each other, and count where memory is short
+        context.pool().trim(); // attention's blocks and these are of no use to each other, and memory is short
         auto const y = context.template tensor<A>(x.rows(), x.cols());
         for (index_t first = 0; first < x.rows(); first += block_rows) {
             index_t const rows = std::min(block_rows, x.rows() - first), place = first * x.cols();
