@@ -93,9 +93,15 @@ inline void sync_data(FileDescriptor const &file, std::string const &name) {
 inline void reserve_disk(FileDescriptor const &file, index_t bytes, std::string const &name) {
     if (bytes == 0 || ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) == 0)
         return;
-    int const reason = errno;
-    if (reason != ENOSPC && reason != EDQUOT && reason != EFBIG)
-        return; // this file system has no such call
+    int reason = errno;
+    auto const is_room = [&] { return reason == ENOSPC || reason == EDQUOT || reason == EFBIG; };
+    if (!is_room()) { // this file system has no such call; its largest file may be known all the same
+        if (::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0)
+            return;
+        reason = errno;
+        if (!is_room())
+            return;
+    }
     struct statvfs disk {};
     bool const known = ::fstatvfs(file.get(), &disk) == 0;
     fail(name, ": needs ", bytes, " bytes, but cannot have them: ", std::strerror(reason), " (",
