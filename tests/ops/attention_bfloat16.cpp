@@ -8,36 +8,14 @@ BOOST_AUTO_TEST_SUITE(attention_bfloat16)
 
 using Case = OpCase<Kokkos::DefaultHostExecutionSpace, float, Kernels::native>;
 
-template <class Mask, class Products>
-auto rounded_attention(AttentionCase shape, Mask mask, bool biased, Products products) {
-    return [=](auto &context, auto const &o) {
-        using Weights = std::decay_t<decltype(o.weight(3))>;
-        using Exec = typename std::decay_t<decltype(context)>::execution_space;
-        auto const queries = make_segments(context, AttentionCase::offsets(shape.queries));
-        auto const keys = make_segments(context, AttentionCase::offsets(shape.keys));
-        auto const run = [&](auto const &score) {
-            return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0},
-                             queries, keys, shape.heads, shape.width, score, mask, products);
-        };
-        if (!biased)
-            return run(ScaledDot<float>{static_cast<float>(shape.scale)});
-        return run(BucketBias<typename Weights::scalar_type, Exec>(context, o.weight(3), true, 16,
-                                                                   static_cast<float>(shape.scale)));
-    };
-}
-
-std::vector<Argument> operands(AttentionCase const &shape) {
-    index_t const width = shape.columns();
-    return {argument(Role::tensor, shape.query_rows(), width, 1), argument(Role::tensor, shape.key_rows(), width, 2),
-            argument(Role::tensor, shape.key_rows(), width, 3), argument(Role::weight, 32, shape.heads, 4)};
-}
-
 template <class Mask>
 void check_rounded(AttentionCase const &shape, Mask mask, bool biased) {
-    auto const given = operands(shape);
+    auto given = shape.arguments();
+    given.push_back(argument(Role::weight, 32, shape.heads, 4));
     auto const run = [&](auto products) {
         return as_double(
-            forward<Case, typename Case::Inference>(given, rounded_attention(shape, mask, biased, products)));
+            biased ? forward<Case, typename Case::Inference>(given, biased_attention(shape, mask, true, 16, products))
+                   : forward<Case, typename Case::Inference>(given, scaled_attention(shape, mask, products)));
     };
     auto const exact = run(attention_products<float>), rounded = run(attention_products<bfloat16>);
     double most = 0;
@@ -81,7 +59,7 @@ BOOST_AUTO_TEST_CASE(a_protein_has_the_same_bits_in_any_batch) {
                 }
                 given.push_back(argument(Role::weight, 32, heads, 4));
                 auto const all = forward<Case, typename Case::Inference>(
-                    given, rounded_attention(shape, FullMask{}, true, attention_products<bfloat16>));
+                    given, biased_attention(shape, FullMask{}, true, 16, attention_products<bfloat16>));
                 auto const begin = all.begin() + first * columns;
                 return std::vector(begin, begin + length * columns);
             };

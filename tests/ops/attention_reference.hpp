@@ -121,20 +121,21 @@ struct QuadraticAttention {
 };
 
 /// Attention of arguments 0, 1 and 2 with plain scaling.
-template <class Mask>
-auto scaled_attention(AttentionCase shape, Mask mask) {
-    return [shape, mask](auto &context, auto const &o) {
+template <class Mask, class Products = decltype(attention_products<float>)>
+auto scaled_attention(AttentionCase shape, Mask mask, Products products = {}) {
+    return [=](auto &context, auto const &o) {
         using A = typename std::decay_t<decltype(o.tensor(0))>::value_type;
         auto const queries = make_segments(context, AttentionCase::offsets(shape.queries));
         auto const keys = make_segments(context, AttentionCase::offsets(shape.keys));
         return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0}, queries,
-                         keys, shape.heads, shape.width, ScaledDot<A>{static_cast<A>(shape.scale)}, mask);
+                         keys, shape.heads, shape.width, ScaledDot<A>{static_cast<A>(shape.scale)}, mask, products);
     };
 }
 
 /// The same with T5's bias, whose table (buckets, heads) is argument 3.
-template <class Mask>
-auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_t max_distance) {
+template <class Mask, class Products = decltype(attention_products<float>)>
+auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_t max_distance,
+                      Products products = {}) {
     return [=](auto &context, auto const &o) {
         using A = typename std::decay_t<decltype(o.tensor(0))>::value_type;
         using Weights = std::decay_t<decltype(o.weight(3))>;
@@ -144,7 +145,7 @@ auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_
         BucketBias<typename Weights::scalar_type, Exec> const score(context, o.weight(3), bidirectional, max_distance,
                                                                     static_cast<A>(shape.scale));
         return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0}, queries,
-                         keys, shape.heads, shape.width, score, mask);
+                         keys, shape.heads, shape.width, score, mask, products);
     };
 }
 

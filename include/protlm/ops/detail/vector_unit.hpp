@@ -115,28 +115,41 @@ inline Vec<S> max(Vec<S> a, Vec<S> b) {
     return a > b ? a : b;
 }
 
-/// exp of what is at most 88, within 2 units in the last place for float; 1e-38 below -87.3. NaN stays NaN.
-inline Vec<float> exp_bounded(Vec<float> x) {
+/// exp(x) = 2^n exp(x - n log 2), from -87.3 to 88; `rest` gives the second factor of x and n, NaN for NaN.
+template <class F>
+[[gnu::always_inline]] inline Vec<float> exp_by_parts(Vec<float> x, F const &rest) {
     auto const low = broadcast(-87.33654f);
     x = x < low ? low : x;
     auto const magic = broadcast(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
     auto const t = x * 1.44269504089f + magic;
-    auto const n = t - magic;
-    auto r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    auto p = broadcast(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    auto const factor = rest(x, t - magic);
     VecInt<float> bits, power;
     std::memcpy(&bits, &t, sizeof t);
     power = (bits + (127 - 0x4B400000)) << 23;
     Vec<float> scale;
     std::memcpy(&scale, &power, sizeof power);
-    return p * scale;
+    return factor * scale;
+}
+/// exp of what is at most 88, within 2 units in the last place for float; 1e-38 below -87.3. NaN stays NaN.
+inline Vec<float> exp_bounded(Vec<float> x) {
+    return exp_by_parts(x, [](Vec<float> y, Vec<float> n) {
+        auto r = y - n * 0.693359375f;
+        r = r + n * 2.12194440e-4f;
+        auto p = broadcast(1.9875691500e-4f);
+        p = p * r + 1.3981999507e-3f;
+        p = p * r + 8.3334519073e-3f;
+        p = p * r + 4.1665795894e-2f;
+        p = p * r + 1.6666665459e-1f;
+        p = p * r + 5.0000001201e-1f;
+        return p * (r * r) + r + 1.0f;
+    });
+}
+/// exp_bounded within 1.3e-4 of itself, for results that are rounded to bfloat16.
+inline Vec<float> exp_rough(Vec<float> x) {
+    return exp_by_parts(x, [](Vec<float> y, Vec<float> n) {
+        auto const r = y - n * 0.693147181f;
+        return (r * 0.16661754f + 0.50392869f) * (r * r) + r + 1.0f;
+    });
 }
 /// exp; 0 below -87.3, so that masked scores vanish.
 inline Vec<float> exp(Vec<float> x) {
@@ -153,22 +166,6 @@ inline Vec<double> exp(Vec<double> x) {
 }
 
 inline Vec<double> exp_bounded(Vec<double> x) { return exp(x); }
-
-/// exp_bounded within 1.3e-4 of itself, for results that are rounded to bfloat16.
-inline Vec<float> exp_rough(Vec<float> x) {
-    auto const low = broadcast(-87.33654f);
-    x = x < low ? low : x;
-    auto const magic = broadcast(12582912.0f);
-    auto const t = x * 1.44269504089f + magic;
-    auto const r = x - (t - magic) * 0.693147181f;
-    auto const p = (r * 0.16661754f + 0.50392869f) * (r * r) + r + 1.0f;
-    VecInt<float> bits, power;
-    std::memcpy(&bits, &t, sizeof t);
-    power = (bits + (127 - 0x4B400000)) << 23;
-    Vec<float> scale;
-    std::memcpy(&scale, &power, sizeof power);
-    return p * scale;
-}
 
 /// Phi(x), the normal distribution function, and its density. float: Abramowitz and Stegun 7.1.26, absolute error
 /// below 2e-7; double: the library's erfc.
