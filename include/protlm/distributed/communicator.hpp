@@ -77,6 +77,26 @@ class Communicator {
                   rank_);
         return all;
     }
+    /// The texts of all ranks in their order. Collective. @throws Error
+    std::vector<std::string> gather_texts(std::string const &text) const {
+        auto const sizes = gather(static_cast<std::uint64_t>(text.size()));
+        std::vector<int> counts, places;
+        std::uint64_t total = 0;
+        for (std::uint64_t const size : sizes) {
+            places.push_back(static_cast<int>(total));
+            counts.push_back(static_cast<int>(size));
+            total += size;
+            check(total < (std::uint64_t(1) << 31), "Communicator: texts of all ranks take ", total, " bytes");
+        }
+        std::string all(static_cast<std::size_t>(total), '\0');
+        check_mpi(MPI_Allgatherv(text.data(), static_cast<int>(text.size()), MPI_CHAR, all.data(), counts.data(),
+                                 places.data(), MPI_CHAR, communicator_),
+                  "MPI_Allgatherv", rank_);
+        std::vector<std::string> texts;
+        for (std::size_t r = 0; r < sizes.size(); ++r)
+            texts.push_back(all.substr(static_cast<std::size_t>(places[r]), static_cast<std::size_t>(sizes[r])));
+        return texts;
+    }
     /// Waits for all ranks. Collective. @throws Error
     void barrier() const { check_mpi(MPI_Barrier(communicator_), "MPI_Barrier", rank_); }
 

@@ -56,8 +56,12 @@ struct EmbeddingInfo {
     index_t width = 0;                  ///< C
     bool per_residue = true;            ///< whether the file holds residues
     EmbeddingLayout layout = EmbeddingLayout::packed;
-    std::string job{}; ///< fingerprint of the job that wrote the file, if one did: see EmbeddingJob
-    int gzip = 0;      ///< when writing: 0, or 1 (fast) to 9 (small); readers give 0
+    std::string on_long{}; ///< what became of proteins that were too long: "error", "cut", "skip" or "windows";
+                           ///< empty: not known
+    index_t window = 0;    ///< with windows: residues of one
+    index_t overlap = 0;   ///< with windows: residues that neighbours share at least
+    std::string job{};     ///< fingerprint of the job that wrote the file, if one did: see EmbeddingJob
+    int gzip = 0;          ///< when writing: 0, or 1 (fast) to 9 (small); readers give 0
 
     /// Whether the file holds a vector for each protein.
     bool per_protein() const { return pooling != "none"; }
@@ -121,8 +125,24 @@ inline void write_info(Hdf5Group const &root, EmbeddingInfo const &info) {
     root.set_attribute("precision", precision_name(info.precision));
     root.set_attribute("width", std::int64_t(info.width));
     root.set_attribute("per_residue", std::uint8_t(info.per_residue));
+    if (!info.on_long.empty())
+        root.set_attribute("on_long", info.on_long);
+    if (info.window > 0) {
+        root.set_attribute("window", std::int64_t(info.window));
+        root.set_attribute("overlap", std::int64_t(info.overlap));
+    }
     root.set_attribute("job", info.job);
     root.set_attribute("protlm_version", std::string(PROTLM_VERSION_STRING));
+}
+
+/// What a file says about proteins that were too long; older files say nothing.
+inline void read_long_proteins(Hdf5Group const &root, EmbeddingInfo &info) {
+    if (root.has_attribute("on_long"))
+        info.on_long = root.attribute<std::string>("on_long");
+    if (root.has_attribute("window")) {
+        info.window = root.attribute<index_t>("window");
+        info.overlap = root.attribute<index_t>("overlap");
+    }
 }
 
 /// @throws Error when an attribute is missing or has no valid value
@@ -147,6 +167,7 @@ inline EmbeddingInfo read_info(Hdf5Group const &root, std::string const &name) {
         info.per_residue = root.attribute<std::uint8_t>("per_residue") != 0;
         info.width = root.attribute<index_t>("width");
         info.job = root.attribute<std::string>("job");
+        read_long_proteins(root, info);
     }
     check_info(info, name);
     return info;

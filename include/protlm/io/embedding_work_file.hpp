@@ -72,7 +72,7 @@ class EmbeddingWorkFile {
                 continue;
             auto const bytes = encode_(is_vector ? vector : residues, rows * info_.width, name_ + ": protein " + who);
             detail::write_at(file_, bytes, first, name_);
-            checksum = detail::checksum64(bytes, checksum);
+            checksum = checksum64(bytes, checksum);
         }
         return checksum;
     }
@@ -86,7 +86,7 @@ class EmbeddingWorkFile {
                     continue;
                 buffer_.resize(static_cast<std::size_t>(rows * row_bytes()));
                 std::size_t const count = detail::read_at(file_, buffer_, first, name_);
-                sum = detail::checksum64(std::span(buffer_).first(count), sum);
+                sum = checksum64(std::span(buffer_).first(count), sum);
             }
         return sum;
     }
