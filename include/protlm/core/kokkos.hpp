@@ -2,6 +2,8 @@
 
 // The one place that knows differences between Kokkos 3.4 and 5.x.
 
+#include <protlm/core/floating_point.hpp>
+
 #include <Kokkos_Core.hpp>
 
 #include <concepts>

@@ -93,7 +93,7 @@ class QuadTree {
         auto low = points[0], high = points[0];
         for (auto const &point : points)
             for (std::size_t axis : {0u, 1u}) {
-                check(std::isfinite(point[axis]), "QuadTree: a coordinate is not finite");
+                check(is_finite(point[axis]), "QuadTree: a coordinate is not finite");
                 low[axis] = std::min(low[axis], point[axis]);
                 high[axis] = std::max(high[axis], point[axis]);
             }

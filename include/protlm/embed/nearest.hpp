@@ -33,7 +33,7 @@ inline void normalise_rows(std::span<float> values, index_t width) {
         double sum = 0;
         for (std::size_t j = row; j < row + columns; ++j)
             sum += double(values[j]) * values[j];
-        check(std::isfinite(sum), "normalise_rows: row ", row / columns, " has a value that is not finite");
+        check(is_finite(sum), "normalise_rows: row ", row / columns, " has a value that is not finite");
         double const scale = sum > 0 ? 1 / std::sqrt(sum) : 0;
         for (std::size_t j = row; j < row + columns; ++j)
             values[j] = static_cast<float>(values[j] * scale);

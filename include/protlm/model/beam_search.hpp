@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/floating_point.hpp>
 #include <protlm/model/generation.hpp>
 
 namespace protlm::inline v0 {
@@ -19,7 +20,7 @@ struct BeamOptions {
     void validate() const {
         check(beams >= 1, "BeamOptions: beams is ", beams, ", expected at least 1");
         check(results >= 1 && results <= beams, "BeamOptions: results is ", results, ", expected 1 to beams ", beams);
-        check(std::isfinite(length_penalty), "BeamOptions: length_penalty is ", length_penalty, ", expected a number");
+        check(is_finite(length_penalty), "BeamOptions: length_penalty is ", length_penalty, ", expected a number");
     }
 };
 

@@ -20,7 +20,7 @@ struct SamplingOptions {
 
     /// @throws Error naming the option
     void validate() const {
-        check(temperature >= 0.0 && std::isfinite(temperature), "SamplingOptions: temperature is ", temperature,
+        check(temperature >= 0.0 && is_finite(temperature), "SamplingOptions: temperature is ", temperature,
               ", expected at least 0");
         check(top_k >= 0, "SamplingOptions: top_k is ", top_k, ", expected at least 0");
         check(top_p > 0.0 && top_p <= 1.0, "SamplingOptions: top_p is ", top_p, ", expected above 0 and at most 1");

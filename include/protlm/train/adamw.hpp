@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/core/floating_point.hpp>
 #include <protlm/train/detail/tensor_blocks.hpp>
 
 namespace protlm::inline v0 {
@@ -16,8 +17,8 @@ struct AdamWOptions {
     void validate(char const *optimizer = "AdamW") const {
         check(beta1 >= 0 && beta1 < 1, optimizer, ": beta1 is ", beta1, ", expected 0 up to below 1");
         check(beta2 >= 0 && beta2 < 1, optimizer, ": beta2 is ", beta2, ", expected 0 up to below 1");
-        check(epsilon > 0 && std::isfinite(epsilon), optimizer, ": epsilon is ", epsilon, ", expected above 0");
-        check(weight_decay >= 0 && std::isfinite(weight_decay), optimizer, ": weight_decay is ", weight_decay,
+        check(epsilon > 0 && is_finite(epsilon), optimizer, ": epsilon is ", epsilon, ", expected above 0");
+        check(weight_decay >= 0 && is_finite(weight_decay), optimizer, ": weight_decay is ", weight_decay,
               ", expected at least 0");
     }
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/copy.hpp>
+#include <protlm/core/floating_point.hpp>
 #include <protlm/train/detail/tensor_blocks.hpp>
 
 #include <cmath>
@@ -41,7 +42,7 @@ class TensorSquares {
     /// The first tensor that holds a value that is not finite, or -1.
     ParameterId first_not_finite() const {
         for (std::size_t t = 0; t < host_.extent(0); ++t)
-            if (!std::isfinite(host_(t)))
+            if (!is_finite(host_(t)))
                 return static_cast<ParameterId>(t);
         return -1;
     }

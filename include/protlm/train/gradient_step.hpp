@@ -2,6 +2,7 @@
 
 #include <protlm/core/context.hpp>
 #include <protlm/core/copy.hpp>
+#include <protlm/core/floating_point.hpp>
 #include <protlm/train/clipping.hpp>
 #include <protlm/train/exchange.hpp>
 #include <protlm/train/loss_sums.hpp>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 namespace protlm::inline v0 {
 
@@ -55,7 +55,7 @@ class GradientStep {
         Sums mine = accumulate(context, micro_batches, loss, exchange, counts);
         mine.news = news();
         StepResult result = reduce(exchange, mine, counts);
-        if (!std::isfinite(result.loss))
+        if (!is_finite(result.loss))
             blame(context.exec(), step, result.loss);
         if (result.labelled == 0) // nothing to learn from, the same on all ranks
             return result;

@@ -28,7 +28,7 @@ struct Schedule {
 
     /// @throws Error naming the field
     void validate() const {
-        check(std::isfinite(peak) && peak >= 0, "Schedule: peak is ", peak, ", expected a number of at least 0");
+        check(is_finite(peak) && peak >= 0, "Schedule: peak is ", peak, ", expected a number of at least 0");
         check(warmup_steps >= 0, "Schedule: warmup_steps is ", warmup_steps, ", expected at least 0");
         check(total_steps >= 0, "Schedule: total_steps is ", total_steps, ", expected at least 0");
         check(final_ratio >= 0 && final_ratio <= 1, "Schedule: final_ratio is ", final_ratio, ", expected 0 to 1");

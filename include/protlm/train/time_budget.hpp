@@ -4,7 +4,6 @@
 #include <protlm/core/kokkos.hpp>
 
 #include <algorithm>
-#include <cmath>
 
 namespace protlm::inline v0 {
 
@@ -17,7 +16,7 @@ class TimeBudget {
     /// @param steps  most steps; 0: no limit  @param seconds  most time; 0: no limit
     /// @throws Error when there is no limit at all
     TimeBudget(index_t steps, double seconds) : steps_(steps), seconds_(seconds) {
-        check(steps >= 0 && seconds >= 0 && std::isfinite(seconds), "TimeBudget: ", steps, " steps and ", seconds,
+        check(steps >= 0 && seconds >= 0 && is_finite(seconds), "TimeBudget: ", steps, " steps and ", seconds,
               " seconds, expected at least 0");
         check(steps > 0 || seconds > 0, "TimeBudget: neither a number of steps nor a time limits the run");
     }

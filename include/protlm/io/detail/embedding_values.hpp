@@ -1,10 +1,10 @@
 #pragma once
 
 #include <protlm/core/checksum.hpp>
+#include <protlm/core/floating_point.hpp>
 #include <protlm/io/data_type.hpp>
 #include <protlm/io/embedding_info.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,7 +29,7 @@ class ValueEncoder {
             return convert<bfloat16>(values, count, who);
         default:
             for (index_t i = 0; i < count; ++i)
-                check(std::isfinite(values[i]), who, ": the value ", values[i], " is not finite");
+                check(is_finite(values[i]), who, ": the value ", values[i], " is not finite");
             return std::as_bytes(std::span(values, static_cast<std::size_t>(count)));
         }
     }
@@ -40,9 +40,9 @@ class ValueEncoder {
         bytes_.resize(static_cast<std::size_t>(count) * sizeof(T));
         for (index_t i = 0; i < count; ++i) {
             auto const value = static_cast<T>(values[i]);
-            if (!std::isfinite(static_cast<float>(value))) [[unlikely]]
+            if (!is_finite(static_cast<float>(value))) [[unlikely]]
                 fail(who, ": the value ", values[i],
-                     std::isfinite(values[i]) ? " is too large for " + precision_name(precision_) + "; write float32"
+                     is_finite(values[i]) ? " is too large for " + precision_name(precision_) + "; write float32"
                                               : " is not finite");
             std::memcpy(bytes_.data() + static_cast<std::size_t>(i) * sizeof(T), static_cast<void const *>(&value),
                         sizeof(T));

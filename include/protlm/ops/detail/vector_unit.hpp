@@ -115,13 +115,27 @@ inline Vec<S> max(Vec<S> a, Vec<S> b) {
     return a > b ? a : b;
 }
 
+/// `v`, whose origin the compiler no longer knows: (x + c) - c stays a rounding where flags allow to reorder sums.
+template <class V>
+[[gnu::always_inline]] inline V opaque(V v) {
+#if defined(__CUDA_ARCH__)
+#elif defined(__x86_64__)
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#else
+    asm("" : "+m"(v));
+#endif
+    return v;
+}
+
 /// exp(x) = 2^n exp(x - n log 2), from -87.3 to 88; `rest` gives the second factor of x and n, NaN for NaN.
 template <class F>
 [[gnu::always_inline]] inline Vec<float> exp_by_parts(Vec<float> x, F const &rest) {
     auto const low = broadcast(-87.33654f);
     x = x < low ? low : x;
     auto const magic = broadcast(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
-    auto const t = x * 1.44269504089f + magic;
+    auto const t = opaque(x * 1.44269504089f + magic);
     auto const factor = rest(x, t - magic);
     VecInt<float> bits, power;
     std::memcpy(&bits, &t, sizeof t);
@@ -133,7 +147,7 @@ template <class F>
 /// exp of what is at most 88, within 2 units in the last place for float; 1e-38 below -87.3. NaN stays NaN.
 inline Vec<float> exp_bounded(Vec<float> x) {
     return exp_by_parts(x, [](Vec<float> y, Vec<float> n) {
-        auto r = y - n * 0.693359375f;
+        auto r = opaque(y - n * 0.693359375f);
         r = r + n * 2.12194440e-4f;
         auto p = broadcast(1.9875691500e-4f);
         p = p * r + 1.3981999507e-3f;
@@ -196,14 +210,23 @@ inline Normal<double> normal(Vec<double> x) {
 }
 
 #if !defined(__CUDACC__)
+/// Lanes picked from a and b: numbers below lanes<S> name lanes of a, the others of b.
+template <class S, int... lane>
+[[gnu::always_inline]] inline Vec<S> shuffle(Vec<S> a, Vec<S> b) {
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(a, b, lane...);
+#else // GCC's older spelling
+    return __builtin_shuffle(a, b, VecInt<S>{lane...});
+#endif
+}
 /// One of the two results of exchanging blocks of `step` lanes between a and b.
 template <class S, int step, bool odd, int... lane>
 [[gnu::always_inline]] inline Vec<S> exchange_blocks(Vec<S> a, Vec<S> b, std::integer_sequence<int, lane...>) {
     constexpr int n = lanes<S>;
     if constexpr (odd)
-        return __builtin_shufflevector(a, b, ((lane & step) ? n + lane : lane + step)...);
+        return shuffle<S, ((lane & step) ? n + lane : lane + step)...>(a, b);
     else
-        return __builtin_shufflevector(a, b, ((lane & step) ? n + lane - step : lane)...);
+        return shuffle<S, ((lane & step) ? n + lane - step : lane)...>(a, b);
 }
 template <class S, int step>
 [[gnu::always_inline]] inline void transpose_stage(Vec<S> (&rows)[lanes<S>]) {
