@@ -147,6 +147,23 @@ BOOST_AUTO_TEST_CASE(surplus_tensors_are_listed_and_do_no_harm) {
     BOOST_TEST(compare_bits("values", to_vector(again.parameters().values()), to_vector(model.parameters().values())));
 }
 
+BOOST_AUTO_TEST_CASE(a_tensor_under_two_names_with_two_values_is_refused) {
+    auto const model = made();
+    std::string const name = "bert.embeddings.word_embeddings.weight", bare = "embeddings.word_embeddings.weight";
+    auto const same = [](std::string const &of) { return of; };
+    auto const shape = model.parameters().table()[model.parameters().table().find(name)].shape;
+    TemporaryFolder const zeros, equal;
+    save_renamed(model, zeros.path(), same, {{bare, DataType::f32, shape}});
+    BOOST_TEST(!CheckpointFolder(zeros.path()).same_values(name, bare));
+    auto const text = message_of([&] { Bert<>::load(zeros.path()); });
+    BOOST_TEST((text.find(name + " and " + bare + " have different values, but they are one tensor") != text.npos));
+    Bert<> empty(small_config());
+    save_renamed(empty, equal.path(), same, {{bare, DataType::f32, shape}});
+    BOOST_TEST(CheckpointFolder(equal.path()).same_values(name, bare));
+    BOOST_TEST(!CheckpointFolder(equal.path()).same_values(name, "nothing"));
+    Bert<>::load(equal.path());
+}
+
 BOOST_AUTO_TEST_CASE(folders_without_a_model_are_told) {
     TemporaryFolder const folder;
     BOOST_TEST(message_of([&] { Bert<>::load(folder / "nothing"); }).starts_with((folder / "nothing").string()));

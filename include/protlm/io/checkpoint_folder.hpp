@@ -3,6 +3,8 @@
 #include <protlm/io/json.hpp>
 #include <protlm/io/weight_file.hpp>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -67,6 +69,27 @@ class CheckpointFolder {
         auto const place = index_.find(name);
         check(place != index_.end(), path_.string(), ": has no tensor \"", detail::excerpt(name), '"');
         return tensors_[place->second];
+    }
+
+    /// True when both tensors are there with one shape and equal values. Reads both.
+    /// @throws Error when their type cannot be converted
+    bool same_values(std::string_view a, std::string_view b) const {
+        if (!contains(a) || !contains(b))
+            return false;
+        auto const &one = entry(a), &other = entry(b);
+        if (one.info == other.info || one.info->shape != other.info->shape)
+            return one.info == other.info;
+        constexpr index_t most = 1 << 16;
+        std::vector<double> left(most), right(most);
+        for (index_t first = 0, count = one.info->count(); first < count; first += most) {
+            index_t const size = std::min(most, count - first);
+            one.file->read_range(*one.info, first, left.data(), size);
+            other.file->read_range(*other.info, first, right.data(), size);
+            // by their bits: a NaN equals itself
+            if (std::memcmp(left.data(), right.data(), static_cast<std::size_t>(size) * sizeof(double)) != 0)
+                return false;
+        }
+        return true;
     }
 
     /// The files that hold the tensors, in the order of their names.

@@ -49,6 +49,10 @@ inline std::vector<WeightPiece> plan_pieces(std::vector<ParameterEntry> const &e
             if (auto const *candidate = checkpoint.find(name)) {
                 used.insert(name);
                 info = info ? info : candidate;
+                // one tensor of the model cannot have two values: to take the first would be a guess
+                if (info->shape == entry.shape && !checkpoint.same_values(info->name, name))
+                    problems += "\n  " + info->name + " and " + name +
+                                " have different values, but they are one tensor of this model (tied weights)";
             }
         if (!info)
             problems += "\n  missing: " + entry.name + ' ' + shape_text(entry.shape);
