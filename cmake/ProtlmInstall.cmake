@@ -20,5 +20,5 @@ configure_package_config_file(cmake/protlmConfig.cmake.in "${PROJECT_BINARY_DIR}
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/protlmConfigVersion.cmake" COMPATIBILITY SameMinorVersion
                                  ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/protlmConfig.cmake" "${PROJECT_BINARY_DIR}/protlmConfigVersion.cmake"
-              cmake/ProtlmDependencies.cmake
+              cmake/ProtlmDependencies.cmake cmake/ProtlmFlags.cmake
         DESTINATION "${protlm_package_dir}")

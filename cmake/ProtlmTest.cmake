@@ -10,6 +10,9 @@
 # The program is build/PRESET/tests/test_NAME; `main` comes from tests/support. A test of a part that this build lacks
 # (MPI, HDF5) is left out with a message.
 
+if(POLICY CMP0167)
+    cmake_policy(SET CMP0167 NEW) # CMake no longer has a module of its own for Boost
+endif()
 find_package(Boost 1.70 REQUIRED COMPONENTS unit_test_framework)
 set(PROTLM_TEST_THREADS 2 CACHE STRING "OpenMP threads of a test without MPI")
 set(PROTLM_TEST_SUPPORT "${CMAKE_CURRENT_LIST_DIR}/../tests/support")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what protlm needs on Debian and its relatives, and Kokkos. Safe to run again: what is there is kept.
 #
-# usage: cmake/install-deps.sh [--tests] [--quickstart] [--docs] [--all] [--cuda] [--serial]
+# usage: cmake/install-deps.sh [--tests] [--quickstart] [--docs] [--all] [--cuda] [--serial] [--upstream-kokkos]
 #   (nothing)      compiler, libraries, Kokkos with OpenMP
 #   --tests        also what the tests need: Boost.Test; Clang for the fuzz targets and ThreadSanitizer
 #   --quickstart   also gnuplot and the 20,000 proteins of mmseqs2-examples
@@ -9,16 +9,18 @@
 #   --all          all of the above
 #   --cuda         also Kokkos with CUDA in deps/kokkos-cuda, for the CUDA toolkit whose nvcc is on PATH
 #   --serial       also Kokkos without threads in deps/kokkos-serial, for the preset `serial`
+#   --upstream-kokkos  build Kokkos 4.6.01 as its authors released it (from github.com, by SHA-256), whatever is there
 #
-# Kokkos is taken where CMake finds one with OpenMP; else from Debian's libkokkos-dev where that has OpenMP; else it is
-# built from Debian's trilinos source package into deps/. Building needs no root; packages need root or sudo.
+# Kokkos is taken where CMake finds one with OpenMP; else from libkokkos-dev where that has OpenMP; else it is built into
+# deps/ from the source package kokkos, or, where the release has none, from the copy in trilinos (Kokkos 3.4). Building
+# needs no root; packages need root or sudo.
 # PROTLM_CUDA_ARCH (default AMPERE80) names the GPU in Kokkos's words; newer GPUs run the code for an older one.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 deps=$root/deps
 jobs=$(nproc)
-recipe=1 # counts changes of how Kokkos is built here: a new number builds it again
+recipe=2 # counts changes of how Kokkos is built here: a new number builds it again
 
 say() { printf 'install-deps: %s\n' "$*"; }
 die() {
@@ -109,7 +111,7 @@ install_all_packages() {
     install_packages "$@"
 }
 
-# ---- Kokkos's source, from Debian's trilinos ------------------------------------------------------------------------
+# ---- Kokkos's source -----------------------------------------------------------------------------------------------
 
 # Writes source entries for the release this machine runs into folder $1, made from its own package entries.
 source_entries() {
@@ -141,38 +143,108 @@ source_entries() {
     fi
 }
 
-# Downloads the newest trilinos source into folder $1, with package lists of its own: the system's are not touched.
-download_trilinos() {
-    local work=$1 list
+# Prints "URL FILE HASH" of the tarball behind Debian source package $2, with package lists of its own in folder $1: the
+# system's are not touched. Only the tarball is wanted: mirrors that have lost the small files beside it still serve it.
+source_tarball() {
+    local work=$1 package=$2 list
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-    source_entries "$work"
+    [ -e "$work/sources.list" ] || source_entries "$work"
     for list in "$work/sources.sources" "$work/sources.list"; do
         [ -s "$list" ] || continue
         local options=(-q -o "Dir::Etc::sourcelist=$list" -o Dir::Etc::sourceparts=- -o "Dir::State::Lists=$work/lists"
             -o "Dir::Cache=$work/cache" -o APT::Get::List-Cleanup=0 -o APT::Sandbox::User=root)
-        apt-get update "${options[@]}" -o Acquire::Languages=none || true # another entry may still have it
-        if (cd "$work" && apt-get source --download-only "${options[@]}" trilinos); then
+        if [ ! -e "$list.updated" ]; then
+            apt-get update "${options[@]}" -o Acquire::Languages=none >&2 || true # another entry may still have it
+            touch "$list.updated"
+        fi
+        if apt-get source --print-uris --download-only "${options[@]}" "$package" 2>/dev/null |
+            sed -nE "s/^'([^']+\.orig\.tar\.[a-z0-9]+)' ([^ ]+) [0-9]+ ([A-Za-z0-9]+:[0-9a-f]+)\$/\1 \2 \3/p" | grep .; then
             return
         fi
     done
-    die "cannot download Debian's trilinos source. Build Kokkos 3.4 or newer with OpenMP, and set CMAKE_PREFIX_PATH."
+    return 1
 }
 
-# Sets `kokkos_source` to Kokkos's source folder, downloading it the first time.
-prepare_source() {
-    local work=$deps/source
-    kokkos_source=$work/kokkos
-    [ -f "$kokkos_source/CMakeLists.txt" ] && return
-    command -v apt-get >/dev/null || die "no apt-get: build Kokkos 3.4 or newer with OpenMP, and set CMAKE_PREFIX_PATH."
-    say "fetching Kokkos's source from Debian's trilinos (about 170 MB)"
-    download_trilinos "$work"
+# Unpacks the folder $3 (a pattern of tar) of tarball $1 into $2/kokkos, complete or not at all.
+unpack_kokkos() {
+    local tarball=$1 work=$2 pattern=$3 depth
+    depth=$(tr -cd / <<<"$pattern" | wc -c)
     rm -rf "$work/unpacked"
-    mkdir -p "$work/unpacked"
-    local archives=("$work"/trilinos_*.orig.tar.*)
-    tar -xf "${archives[0]}" -C "$work/unpacked" --wildcards --strip-components=2 '*/packages/kokkos'
-    [ -f "$work/unpacked/kokkos/CMakeLists.txt" ] || die "${archives[0]} has no packages/kokkos"
-    mv "$work/unpacked/kokkos" "$kokkos_source" # last: a source folder of this name is complete
-    rm -rf "$work"/trilinos_* "$work"/sources.* "$work/lists" "$work/cache" "$work/unpacked"
+    mkdir -p "$work/unpacked/kokkos"
+    tar -xf "$tarball" -C "$work/unpacked/kokkos" --wildcards --strip-components=$((depth + 1)) "$pattern" || return 1
+    [ -f "$work/unpacked/kokkos/CMakeLists.txt" ] || return 1
+    edit_source "$work/unpacked/kokkos"
+    mv "$work/unpacked/kokkos" "$work/kokkos" # last: a source folder of this name is complete
+}
+
+# Kokkos's source from Debian: its own package where this release has it, which is newer, else the copy in trilinos.
+fetch_debian_source() {
+    local work=$1 package pattern found url file hash
+    for package in kokkos trilinos; do
+        found=$(source_tarball "$work" "$package") || continue
+        read -r url file hash <<<"$(tail -n 1 <<<"$found")"
+        pattern='*'
+        [ "$package" = kokkos ] || pattern='*/packages/kokkos'
+        say "fetching Kokkos's source from Debian's $package: $file"
+        /usr/lib/apt/apt-helper -o APT::Sandbox::User=root download-file "$url" "$work/$file" "$hash" &&
+            unpack_kokkos "$work/$file" "$work" "$pattern" && return
+        say "$package: $file could not be fetched or has no Kokkos"
+    done
+    return 1
+}
+
+# A release of Kokkos from its authors, for those who have the internet.
+upstream_version=4.6.01
+upstream_url=https://github.com/kokkos/kokkos/releases/download/$upstream_version/kokkos-$upstream_version.tar.gz
+upstream_sha256=b9d70e4653b87a06dbb48d63291bf248058c7c7db4bd91979676ad5609bb1a3a
+fetch_upstream_source() {
+    local work=$1 file=$1/kokkos-$upstream_version.tar.gz
+    say "fetching Kokkos $upstream_version from $upstream_url"
+    if command -v curl >/dev/null; then
+        curl --fail --location --silent --show-error --output "$file" "$upstream_url" || return 1
+    else
+        wget -q -O "$file" "$upstream_url" || return 1
+    fi
+    local sum
+    sum=$(sha256sum "$file" | cut -d' ' -f1)
+    [ "$sum" = "$upstream_sha256" ] || die "$upstream_url has the SHA-256 $sum, expected $upstream_sha256: not used"
+    unpack_kokkos "$file" "$work" '*'
+}
+
+# Sets `kokkos_source` to Kokkos's source folder, fetching it the first time.
+prepare_source() {
+    local work=$deps/source origin=debian
+    [ -z "$upstream" ] || origin=upstream-$upstream_version
+    kokkos_source=$work/kokkos
+    [ "$(cat "$work/origin" 2>/dev/null)" = "recipe $recipe $origin" ] && return
+    rm -rf "$work"
+    mkdir -p "$work"
+    if [ -n "$upstream" ]; then
+        fetch_upstream_source "$work" || die "cannot fetch $upstream_url"
+    else
+        command -v apt-get >/dev/null ||
+            die "no apt-get, so no source of Kokkos: --upstream-kokkos fetches it from its authors. Or build Kokkos 3.4" \
+                "or newer with OpenMP, and set CMAKE_PREFIX_PATH."
+        fetch_debian_source "$work" ||
+            die "cannot fetch Kokkos's source from Debian: --upstream-kokkos fetches it from its authors. Or build" \
+                "Kokkos 3.4 or newer with OpenMP, and set CMAKE_PREFIX_PATH."
+    fi
+    rm -rf "$work"/*.tar.* "$work"/sources.* "$work/lists" "$work/cache" "$work/unpacked"
+    echo "recipe $recipe $origin" >"$work/origin"
+}
+
+# "3", "4" or "5"
+kokkos_major() { sed -nE 's/^ *set *\(Kokkos_VERSION_MAJOR ([0-9]+)\).*/\1/Ip' "$kokkos_source/CMakeLists.txt" | head -n 1; }
+# Kokkos 3 is C++17 for compilers of its time; from version 5 on it asks for C++20 itself.
+kokkos_standard() { [ "$(kokkos_major)" -ge 4 ] && echo 20 || echo 17; }
+
+# Kokkos 3.4 takes std::uint32_t and its like from headers that bring them no longer since GCC 13.
+edit_source() {
+    local macros=$1/core/src/Kokkos_Macros.hpp
+    if grep -q 'Kokkos_VERSION_MAJOR 3)' "$1/CMakeLists.txt"; then
+        sed -i '0,/^#include/s//#include <cstdint>\n#include/' "$macros"
+        grep -q '^#include <cstdint>' "$macros" || die "$macros: no place for <cstdint>"
+    fi
 }
 
 # Kokkos 3.4 is older than C++20 in nvcc and than CUDA 13; newer ones have none of these lines and stay as they are.
@@ -260,43 +332,49 @@ build_kokkos() {
     say "Kokkos is in deps/$name"
 }
 
-has_stamp() { [ "$(cat "$deps/$1/protlm-stamp" 2>/dev/null)" = "$2" ]; }
+# What --upstream-kokkos built serves without the option, too.
+has_stamp() {
+    local stamp
+    stamp=$(cat "$deps/$1/protlm-stamp" 2>/dev/null) || return 1
+    [ "$stamp" = "$2" ] || [ "$stamp" = "$2 upstream $upstream_version" ]
+}
 
 # Another compiler's library may not link, so the compiler's major version belongs to the stamp.
 compiler_version() { "${CXX:-c++}" -dumpversion | cut -d. -f1; }
 
 install_kokkos() {
     local stamp found
-    stamp="recipe $recipe openmp compiler $(compiler_version)"
+    stamp="recipe $recipe openmp compiler $(compiler_version)${upstream:+ upstream $upstream_version}"
     has_stamp kokkos "$stamp" && return
-    found=$(find_kokkos)
+    found=''
+    [ -n "$upstream" ] || found=$(find_kokkos)
     if [ -n "$found" ]; then
         say "Kokkos ${found/ / in }"
         return
     fi
-    if debian_kokkos_has_openmp && find_root; then
+    if [ -z "$upstream" ] && debian_kokkos_has_openmp && find_root; then
         install_packages libkokkos-dev
         [ -n "$(find_kokkos)" ] && return
     fi
     mkdir -p "$deps"
     prepare_source
-    build_kokkos kokkos "$stamp" "$kokkos_source" -DKokkos_ENABLE_OPENMP=ON -DCMAKE_CXX_STANDARD=17
+    build_kokkos kokkos "$stamp" "$kokkos_source" -DKokkos_ENABLE_OPENMP=ON "-DCMAKE_CXX_STANDARD=$(kokkos_standard)"
 }
 
 install_kokkos_serial() {
     local stamp
-    stamp="recipe $recipe serial compiler $(compiler_version)"
+    stamp="recipe $recipe serial compiler $(compiler_version)${upstream:+ upstream $upstream_version}"
     has_stamp kokkos-serial "$stamp" && return
     mkdir -p "$deps"
     prepare_source
-    build_kokkos kokkos-serial "$stamp" "$kokkos_source" -DCMAKE_CXX_STANDARD=17
+    build_kokkos kokkos-serial "$stamp" "$kokkos_source" "-DCMAKE_CXX_STANDARD=$(kokkos_standard)"
 }
 
 install_kokkos_cuda() {
     command -v nvcc >/dev/null || die "--cuda: nvcc is not on PATH; install the CUDA toolkit"
     local arch=${PROTLM_CUDA_ARCH:-AMPERE80} stamp nvcc_version
     nvcc_version=$(nvcc --version | sed -nE 's/.*release ([0-9.]+).*/\1/p')
-    stamp="recipe $recipe cuda $nvcc_version $arch compiler $(compiler_version)"
+    stamp="recipe $recipe cuda $nvcc_version $arch compiler $(compiler_version)${upstream:+ upstream $upstream_version}"
     has_stamp kokkos-cuda "$stamp" && return
     mkdir -p "$deps"
     prepare_source
@@ -304,13 +382,13 @@ install_kokkos_cuda() {
     cp -r "$kokkos_source" "$deps/source/kokkos-cuda"
     edit_source_for_cuda "$deps/source/kokkos-cuda"
     build_kokkos kokkos-cuda "$stamp" "$deps/source/kokkos-cuda" -DKokkos_ENABLE_CUDA=ON \
-        -DKokkos_ENABLE_CUDA_LAMBDA=ON "-DKokkos_ARCH_$arch=ON" -DKokkos_ENABLE_OPENMP=ON -DCMAKE_CXX_STANDARD=17 \
-        -DCMAKE_CXX_COMPILER="$deps/source/kokkos-cuda/bin/nvcc_wrapper"
+        -DKokkos_ENABLE_CUDA_LAMBDA=ON "-DKokkos_ARCH_$arch=ON" -DKokkos_ENABLE_OPENMP=ON \
+        "-DCMAKE_CXX_STANDARD=$(kokkos_standard)" -DCMAKE_CXX_COMPILER="$deps/source/kokkos-cuda/bin/nvcc_wrapper"
 }
 
 # ---- main -----------------------------------------------------------------------------------------------------------
 
-tests='' quickstart='' docs='' cuda='' serial=''
+tests='' quickstart='' docs='' cuda='' serial='' upstream=''
 for option in "$@"; do
     case $option in
     --tests) tests=1 ;;
@@ -319,6 +397,7 @@ for option in "$@"; do
     --all) tests=1 quickstart=1 docs=1 ;;
     --cuda) cuda=1 ;;
     --serial) serial=1 ;;
+    --upstream-kokkos) upstream=1 ;;
     -h | --help)
         usage
         exit
