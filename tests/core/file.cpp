@@ -1,4 +1,5 @@
 #include <protlm/core/file.hpp>
+#include <protlm/core/mapped_file_guard.hpp>
 
 #include <support/temporary_folder.hpp>
 
@@ -7,6 +8,7 @@
 #include <csignal>
 #include <string>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 namespace protlm {
@@ -72,6 +74,55 @@ BOOST_AUTO_TEST_CASE(names_the_path_and_the_reason) {
                           message_has((folder / "none").string() + ": cannot open: No such file"));
     BOOST_CHECK_EXCEPTION(MappedFile(folder.path()), Error,
                           message_has(folder.path().string() + ": not a regular file"));
+    BOOST_REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0); // nobody writes into it
+    BOOST_CHECK_EXCEPTION(MappedFile(folder / "pipe"), Error, message_has("pipe: not a regular file"));
+}
+
+BOOST_AUTO_TEST_CASE(notices_that_others_write_into_it) {
+    TemporaryFolder const folder;
+    MappedFile const longer(folder.write("longer", "12345")), same(folder.write("same", "12345"));
+    MappedFile const replaced(folder.write("replaced", "12345")), removed(folder.write("removed", "12345"));
+    for (MappedFile const *file : {&longer, &same, &replaced, &removed})
+        file->check_unchanged();
+    folder.write("longer", "1234567");
+    BOOST_CHECK_EXCEPTION(longer.check_unchanged(), Error,
+                          message_has("longer: changed while it was being read: has 7"));
+    timespec const times[2] = {{1, 2}, {3, 4}};
+    BOOST_REQUIRE(::utimensat(AT_FDCWD, (folder / "same").c_str(), times, 0) == 0);
+    BOOST_CHECK_EXCEPTION(same.check_unchanged(), Error, message_has("same: changed while it was being read"));
+    std::filesystem::rename(folder / "longer", folder / "replaced");
+    replaced.check_unchanged(); // what is mapped is the old file
+    std::filesystem::remove(folder / "removed");
+    removed.check_unchanged();
+    BOOST_TEST(text_of(removed) == "12345");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_cut_short_is_named_at_the_end) {
+    TemporaryFolder const folder;
+    auto const path = folder.write("store", std::string(100000, 'x'));
+    int ends[2];
+    BOOST_REQUIRE(::pipe(ends) == 0);
+    pid_t const child = ::fork();
+    BOOST_REQUIRE(child >= 0);
+    if (child == 0) {
+        ::dup2(ends[1], STDERR_FILENO);
+        MappedFileGuard const guard("reader");
+        MappedFile const file(path);
+        std::filesystem::resize_file(path, 0);
+        char const volatile *const bytes = reinterpret_cast<char const *>(file.bytes().data());
+        ::_exit(bytes[50000] == 'x' ? 40 : 41);
+    }
+    ::close(ends[1]);
+    std::string message(1000, '\0');
+    std::size_t size = 0;
+    for (ssize_t got = 1; got > 0; size += static_cast<std::size_t>(got))
+        got = ::read(ends[0], message.data() + size, message.size() - size);
+    message.resize(size);
+    ::close(ends[0]);
+    int status = 0;
+    BOOST_REQUIRE(::waitpid(child, &status, 0) == child);
+    BOOST_TEST((WIFEXITED(status) && WEXITSTATUS(status) == 1));
+    BOOST_TEST(message.starts_with("reader: " + path.string() + ": cannot be read any more: "), message);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -119,6 +170,41 @@ BOOST_AUTO_TEST_CASE(a_left_over_of_an_interrupted_run_is_no_obstacle) {
     file.commit();
     BOOST_TEST(read_file(folder / "x") == "short");
     BOOST_TEST(files_in(folder) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(two_writers_of_one_output_do_not_mix) {
+    TemporaryFolder const folder;
+    AtomicFile first(folder / "x"), second(folder / "x");
+    BOOST_TEST(std::filesystem::exists(folder / "x.partial"));
+    BOOST_TEST(std::filesystem::exists(folder / "x.2.partial"));
+    first.write("first, and longer");
+    second.write("second");
+    second.commit();
+    BOOST_TEST(read_file(folder / "x") == "second");
+    first.write("!");
+    BOOST_TEST(read_file(folder / "x") == "second");
+    first.commit();
+    BOOST_TEST(read_file(folder / "x") == "first, and longer!");
+    BOOST_TEST(files_in(folder) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(left_overs_go_and_what_is_in_use_stays) {
+    TemporaryFolder const folder;
+    AtomicFile at_work(folder / "x");
+    folder.write("x.2.partial", "left");
+    folder.write("x.3.partial", "left");
+    std::filesystem::create_directory(folder / "y.partial"); // of somebody else
+    {
+        AtomicFile file(folder / "x");
+        file.write("new");
+        BOOST_TEST(read_file(folder / "x.2.partial") == "");
+        BOOST_TEST(!std::filesystem::exists(folder / "x.3.partial"));
+        AtomicFile(folder / "y").commit();
+    }
+    BOOST_TEST(std::filesystem::exists(folder / "x.partial"));
+    BOOST_TEST(!std::filesystem::exists(folder / "x.2.partial"));
+    BOOST_TEST(std::filesystem::exists(folder / "y"));
+    BOOST_TEST(std::filesystem::exists(folder / "y.partial"));
 }
 
 BOOST_AUTO_TEST_CASE(errors_name_the_path) {

@@ -65,8 +65,15 @@ class SideFile {
     static constexpr std::size_t buffer_bytes = std::size_t(1) << 20;
 
     void open() {
-        std::string name = beside_ + ".side.XXXXXX";
-        file_ = ::mkostemp(name.data(), O_CLOEXEC);
+#ifdef O_TMPFILE // never has a name; not every file system can
+        std::filesystem::path const folder = std::filesystem::path(beside_).parent_path();
+        file_ = ::open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (file_ >= 0)
+            return;
+#endif
+        std::string const ending = ".partial";
+        std::string name = beside_ + ".side.XXXXXX" + ending;
+        file_ = ::mkostemps(name.data(), static_cast<int>(ending.size()), O_CLOEXEC);
         check(file_ >= 0, name, ": cannot create: ", std::strerror(errno));
         ::unlink(name.c_str());
     }
