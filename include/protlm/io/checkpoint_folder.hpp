@@ -59,6 +59,7 @@ class CheckpointFolder {
     /// The whole tensor as a vector. @throws Error
     template <class T>
     std::vector<T> read(std::string_view name) const {
+        info(name).require_readable(entry(name).file->name());
         std::vector<T> result(static_cast<std::size_t>(info(name).count()));
         read_into(name, result.data(), static_cast<index_t>(result.size()));
         return result;

@@ -19,8 +19,9 @@ namespace protlm::inline v0 {
 static_assert(std::endian::native == std::endian::little, "protlm's files are little-endian and read without swapping");
 
 /// Element types of tensors in files, named as safetensors names them ("F32"). The 8-bit floats can be listed and
-/// copied as bytes, but not converted.
-enum class DataType { f64, f32, f16, bf16, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
+/// copied as bytes, but not converted. `other` stands for types that came later (F4, C64 and so on) and for tensors
+/// that are no plain arrays: they can be listed and no more.
+enum class DataType { f64, f32, f16, bf16, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u64, u32, u16, u8, boolean, other };
 
 namespace detail {
 
@@ -78,6 +79,7 @@ bool visit_data_type(DataType type, Function &&function) {
         return function(std::type_identity<bool>{}), true;
     case DataType::f8_e4m3:
     case DataType::f8_e5m2:
+    case DataType::other:
         break;
     }
     return false;
@@ -132,12 +134,17 @@ bool convert_element(From value, To &result) {
 
 /// The name that safetensors files use, for example "BF16".
 constexpr std::string_view data_type_name(DataType type) {
-    return detail::data_type_table[static_cast<std::size_t>(type)].name;
+    return type == DataType::other ? "other" : detail::data_type_table[static_cast<std::size_t>(type)].name;
 }
 
-/// Bytes of one element.
+/// Bytes of one element; 1 for `other`, whose elements are not looked at.
 constexpr index_t data_type_size(DataType type) {
-    return detail::data_type_table[static_cast<std::size_t>(type)].bytes;
+    return type == DataType::other ? 1 : detail::data_type_table[static_cast<std::size_t>(type)].bytes;
+}
+
+/// True for floating-point types of 16 bits and more: what weights that a model computes with are stored as.
+constexpr bool is_float_type(DataType type) {
+    return type == DataType::f64 || type == DataType::f32 || type == DataType::f16 || type == DataType::bf16;
 }
 
 /// The type of that name, or nothing.
@@ -172,7 +179,7 @@ constexpr DataType data_type_of() {
 /// Reads `count` elements of type `type` at `source` (any alignment) into `destination` (count), converting one by one:
 /// to a floating-point type with rounding to the nearest, to an integer or bool only where the value is exact.
 /// @returns the number of elements converted; less than `count` where an element has no exact integer value
-/// @throws Error when `type` cannot be converted (8-bit floats)
+/// @throws Error when `type` cannot be converted (8-bit floats, other)
 template <class T>
 index_t convert_from_bytes(DataType type, std::byte const *source, T *destination, index_t count) {
     if (type == data_type_of<T>() && !std::is_same_v<T, bool>) {

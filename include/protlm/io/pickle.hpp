@@ -14,7 +14,7 @@ namespace protlm::inline v0 {
 
 /// What a pickle says, as data: functions that it names are never called, a call is kept as a value that says which
 /// function of a list it names and with which arguments. Read by a machine of our own that knows the operations of
-/// protocols 2 to 4 which dictionaries of tensors use; every other one is refused by its name.
+/// protocols 2 to 4 which dictionaries of tensors and training states use; every other one is refused by its name.
 /// Format: CPython's Lib/pickletools.py, which documents each operation.
 class Pickle {
   public:
@@ -24,7 +24,8 @@ class Pickle {
     /// Reads one pickle that begins at `bytes`' first byte.
     /// @param bytes which must stay valid: texts are views of them
     /// @param name  stands for the file in messages
-    /// @param functions names ("module.name") that the pickle may mention
+    /// @param functions names ("module.name") that mean something to the caller; of other names, those of classes and
+    /// what training programs put beside their weights are kept as words, and any further one is refused
     /// @throws Error naming file, byte and operation or function that is refused, and for whatever is malformed or
     /// larger than the limits (300,000 values, marks nested a thousand deep)
     Pickle(std::span<std::byte const> bytes, std::string const &name, std::span<std::string_view const> functions)
@@ -45,8 +46,10 @@ class Pickle {
     std::string_view function(Value const &value) const {
         return value.kind == Kind::function ? functions_[static_cast<std::size_t>(value.number)] : std::string_view();
     }
-    /// A tuple's or list's values, a dictionary's keys and values by turns, a call's function and arguments (a tuple),
-    /// a reference's identifier; nothing for other kinds.
+    /// "module.name" of any function or class that the pickle names, listed or not; empty for other kinds.
+    std::string name(Value const &value) const { return reader_.name(value); }
+    /// A tuple's, list's or set's values, a dictionary's keys and values by turns, a call's function and arguments (a
+    /// tuple), a reference's identifier; nothing for other kinds.
     std::size_t count(Value const &value) const { return reader_.children(value).size(); }
     Value const &child(Value const &value, std::size_t i) const { return reader_.value(reader_.children(value)[i]); }
 

@@ -86,9 +86,8 @@ class SafetensorsFile {
     void read_range(TensorInfo const &tensor, index_t first, T *destination, index_t count) const {
         check(first >= 0 && count >= 0 && count <= tensor.count() - std::min(first, tensor.count()), name_,
               ": tensor \"", tensor.name, "\": elements ", first, " to ", first, " + ", count, " of ", tensor.count());
+        tensor.require_readable(name_);
         auto const *source = bytes(tensor).data() + first * data_type_size(tensor.dtype);
-        check(tensor.dtype != DataType::f8_e4m3 && tensor.dtype != DataType::f8_e5m2, name_, ": tensor \"", tensor.name,
-              "\": elements of type ", data_type_name(tensor.dtype), " cannot be converted");
         index_t const done = convert_from_bytes(tensor.dtype, source, destination, count);
         check(done == count, name_, ": tensor \"", tensor.name, "\": element ", first + done, " of type ",
               data_type_name(tensor.dtype), " has no exact value of type ", data_type_name(data_type_of<T>()));
@@ -97,6 +96,7 @@ class SafetensorsFile {
     /// The whole tensor as a vector, converted as `read_into`.
     template <class T>
     std::vector<T> read(std::string_view name) const {
+        info(name).require_readable(name_);
         std::vector<T> result(static_cast<std::size_t>(info(name).count()));
         read_into(name, result.data(), static_cast<index_t>(result.size()));
         return result;

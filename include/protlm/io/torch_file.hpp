@@ -50,6 +50,7 @@ class TorchFile {
     void read_range(TensorInfo const &tensor, index_t first, T *destination, index_t count) const {
         check(first >= 0 && count >= 0 && count <= tensor.count() - std::min(first, tensor.count()), name_,
               ": tensor \"", tensor.name, "\": elements ", first, " to ", first, " + ", count, " of ", tensor.count());
+        tensor.require_readable(name_);
         index_t done = 0;
         if (auto const *source = contiguous(tensor))
             done = convert_from_bytes(tensor.dtype, source + first * data_type_size(tensor.dtype), destination, count);
@@ -147,7 +148,7 @@ class TorchFile {
             check(place != known.end(), name_, ": lists a storage that no tensor mentions");
             auto const &storage = place->second;
             index_t size = storage.count;
-            bool const fits = !__builtin_mul_overflow(size, data_type_size(storage.dtype), &size);
+            bool const fits = !__builtin_mul_overflow(size, storage.type.bytes, &size);
             check(fits && bytes_.size() - position >= 8 &&
                       static_cast<std::uint64_t>(size) <= bytes_.size() - position - 8,
                   name_, ": storage ", detail::excerpt(storage.key), " of ", storage.count, " elements at byte ",
@@ -165,18 +166,24 @@ class TorchFile {
     template <class BytesOf>
     void add(std::vector<detail::TorchTensor> found, BytesOf bytes_of) {
         for (auto &tensor : found) {
+            if (!tensor.kind.empty()) {
+                strides_.emplace_back();
+                tensors_.push_back({std::move(tensor.name), DataType::other, {0}, 0, 0, std::move(tensor.kind)});
+                continue;
+            }
             std::span<std::byte const> const storage = bytes_of(tensor);
-            index_t const element = data_type_size(tensor.storage.dtype);
-            check(static_cast<std::uint64_t>(tensor.storage.count) <=
-                      storage.size() / static_cast<std::size_t>(element),
-                  name_, ": tensor \"", detail::excerpt(tensor.name), "\": its storage ",
-                  detail::excerpt(tensor.storage.key), " has ", storage.size(), " bytes, ", tensor.storage.count,
-                  " elements of ", data_type_name(tensor.storage.dtype), " need more");
+            auto const &type = tensor.storage.type;
+            index_t const element = type.bytes;
+            check(
+                static_cast<std::uint64_t>(tensor.storage.count) <= storage.size() / static_cast<std::size_t>(element),
+                name_, ": tensor \"", detail::excerpt(tensor.name), "\": its storage ",
+                detail::excerpt(tensor.storage.key), " has ", storage.size(), " bytes, ", tensor.storage.count,
+                " elements of ", type.dtype == DataType::other ? type.name : data_type_name(type.dtype), " need more");
             index_t const count = detail::shape_count(tensor.shape);
             index_t const begin = storage.data() - bytes_.data() + (tensor.storage.begin + tensor.offset) * element;
             strides_.push_back(is_contiguous(tensor) ? std::vector<index_t>() : std::move(tensor.strides));
-            tensors_.push_back({std::move(tensor.name), tensor.storage.dtype, std::move(tensor.shape), begin,
-                                begin + count * element});
+            tensors_.push_back({std::move(tensor.name), type.dtype, std::move(tensor.shape), begin,
+                                begin + count * element, type.name});
         }
     }
 

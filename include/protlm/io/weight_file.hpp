@@ -69,6 +69,8 @@ class WeightFile {
     }
     /// Where elements lie that follow each other; nothing for those at strides.
     std::span<std::byte const> bytes_of(TensorInfo const &tensor, index_t first, index_t count) const {
+        if (!tensor.is_readable())
+            return {};
         auto const *torch = std::get_if<TorchFile>(&content_);
         std::byte const *begin =
             torch ? torch->contiguous(tensor) : std::get<SafetensorsFile>(content_).bytes(tensor).data();

@@ -21,9 +21,11 @@ enum class PickleKind : std::uint8_t {
     text, // also bytes, and integers of more than 64 bits
     tuple,
     list,
+    set,
     dict,
-    function,
-    call,     // two children: the function and the tuple of its arguments
+    function, // one of a list
+    name,     // another function or class, of which only the name is kept
+    call,     // two children: the function or name, and the tuple of its arguments; also an object of a class
     reference // one child: the identifier of something outside the pickle
 };
 
@@ -31,7 +33,7 @@ enum class PickleKind : std::uint8_t {
 struct PickleValue {
     PickleKind kind = PickleKind::none;
     std::uint32_t size = 0;  // bytes of a text, children of tuple, call and reference
-    std::int64_t number = 0; // an integer; where a text or the children lie; which function; which container
+    std::int64_t number = 0; // an integer; where a text or the children lie; which function, name or container
 };
 
 /// The bytes of a pickle, and the stack, marks and memo that its operations work on. Memory is bounded whatever the
@@ -60,6 +62,7 @@ class PickleMachine {
         case Kind::reference:
             return std::span(children_).subspan(static_cast<std::size_t>(value.number), value.size);
         case Kind::list:
+        case Kind::set:
         case Kind::dict:
             return value.number < 0 ? std::span<Id const>() : containers_[static_cast<std::size_t>(value.number)];
         default:
@@ -153,10 +156,20 @@ class PickleMachine {
         push_tuple(stack_.size() - size);
     }
 
+    /// A call of something of which only the name is known: what it makes is nothing that a tensor needs.
+    bool is_object(Id id) const {
+        auto const &value = values_[id];
+        return value.kind == Kind::call && values_[children(value)[0]].kind == Kind::name;
+    }
+
     /// Moves what lies on the stack from `first` on into the list or dictionary.
     void extend(Id id, Kind kind, std::size_t first) {
+        if (is_object(id)) // of a class that is derived from the list, set or dictionary
+            values_[id] = {kind, 0, -1};
         if (values_[id].kind != kind)
-            refuse("members are added to something that is no ", kind == Kind::list ? "list" : "dictionary");
+            refuse("members are added to something that is no ", kind == Kind::dict   ? "dictionary"
+                                                                 : kind == Kind::list ? "list"
+                                                                                      : "set");
         auto const size = stack_.size() - first;
         if (kind == Kind::dict && size % 2 != 0)
             refuse("a dictionary's key has no value");

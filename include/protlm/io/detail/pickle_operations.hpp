@@ -6,7 +6,8 @@
 
 namespace protlm::inline v0::detail {
 
-/// The operations of pickle protocols 2 to 4 that dictionaries of tensors use, named as Lib/pickletools.py does.
+/// The operations of pickle protocols 2 to 4 that dictionaries of tensors and what lies beside them use, named as
+/// Lib/pickletools.py does.
 enum class PickleOperation : std::uint8_t {
     mark = '(',
     stop = '.',
@@ -52,6 +53,11 @@ enum class PickleOperation : std::uint8_t {
     binunicode8 = 0x8d,
     binbytes8 = 0x8e,
     stack_global = 0x93,
+    newobj = 0x81,
+    empty_set = 0x8f,
+    additems = 0x90,
+    frozenset = 0x91,
+    newobj_ex = 0x92,
     memoize = 0x94,
     frame = 0x95
 };
@@ -61,29 +67,12 @@ inline std::string operation_name(std::uint8_t code) {
     constexpr struct {
         std::uint8_t code;
         std::string_view name;
-    } refused[] = {{'2', "DUP"},
-                   {'F', "FLOAT"},
-                   {'I', "INT"},
-                   {'L', "LONG"},
-                   {'P', "PERSID"},
-                   {'S', "STRING"},
-                   {'V', "UNICODE"},
-                   {'g', "GET"},
-                   {'i', "INST"},
-                   {'o', "OBJ"},
-                   {'p', "PUT"},
-                   {0x80, "PROTO"},
-                   {0x81, "NEWOBJ"},
-                   {0x82, "EXT1"},
-                   {0x83, "EXT2"},
-                   {0x84, "EXT4"},
-                   {0x8f, "EMPTY_SET"},
-                   {0x90, "ADDITEMS"},
-                   {0x91, "FROZENSET"},
-                   {0x92, "NEWOBJ_EX"},
-                   {0x96, "BYTEARRAY8"},
-                   {0x97, "NEXT_BUFFER"},
-                   {0x98, "READONLY_BUFFER"}};
+    } refused[] = {{'2', "DUP"},         {'F', "FLOAT"},        {'I', "INT"},
+                   {'L', "LONG"},        {'P', "PERSID"},       {'S', "STRING"},
+                   {'V', "UNICODE"},     {'g', "GET"},          {'i', "INST"},
+                   {'o', "OBJ"},         {'p', "PUT"},          {0x80, "PROTO"},
+                   {0x82, "EXT1"},       {0x83, "EXT2"},        {0x84, "EXT4"},
+                   {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"}, {0x98, "READONLY_BUFFER"}};
     for (auto const &row : refused)
         if (row.code == code)
             return std::string(row.name);

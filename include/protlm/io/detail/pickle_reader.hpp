@@ -3,6 +3,7 @@
 #include <protlm/core/check.hpp>
 #include <protlm/io/detail/json_sax.hpp>
 #include <protlm/io/detail/pickle_machine.hpp>
+#include <protlm/io/detail/pickle_names.hpp>
 #include <protlm/io/detail/pickle_operations.hpp>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace protlm::inline v0::detail {
@@ -41,6 +43,15 @@ class PickleReader : public PickleMachine {
     }
 
     Id root() const { return root_; }
+    /// "module.name" of a function or name; empty for other values.
+    std::string name(PickleValue const &value) const {
+        if (value.kind == Kind::function)
+            return std::string(functions_[static_cast<std::size_t>(value.number)]);
+        if (value.kind != Kind::name)
+            return {};
+        auto const &[module, name] = names_[static_cast<std::size_t>(value.number)];
+        return std::string(module).append(".").append(name);
+    }
 
   private:
     using Op = PickleOperation;
@@ -118,6 +129,12 @@ class PickleReader : public PickleMachine {
             return push_marked(Kind::list), true;
         case Op::dict:
             return push_marked(Kind::dict), true;
+        case Op::empty_set:
+            return push(make(Kind::set, 0, -1)), true;
+        case Op::additems:
+            return extend_marked(Kind::set), true;
+        case Op::frozenset:
+            return push_marked(Kind::set), true;
         case Op::append:
             return extend_top(Kind::list, 1), true;
         case Op::appends:
@@ -159,12 +176,16 @@ class PickleReader : public PickleMachine {
                 refuse("the name of a function is no text");
             return push_function(text(values_[module]), text(values_[function])), true;
         }
-        case Op::reduce:
+        case Op::newobj_ex:
+            pop(); // named arguments
             return call(), true;
-        case Op::build: // attributes of a dictionary, for example the versions of modules: nothing that a tensor needs
+        case Op::reduce:
+        case Op::newobj:
+            return call(), true;
+        case Op::build: // attributes of a dictionary, for example the versions of modules, or of another object
             pop();
-            if (values_[top()].kind != Kind::dict)
-                refuse("attributes are set on something that is no dictionary; refused");
+            if (Id const id = top(); values_[id].kind != Kind::dict && values_[id].kind != Kind::list && !is_object(id))
+                refuse("attributes are set on something that is no dictionary and no object; refused");
             return true;
         case Op::binpersid: {
             Id const id = pop();
@@ -190,21 +211,40 @@ class PickleReader : public PickleMachine {
                 known[module.size()] == '.' && known.ends_with(name))
                 return push(make(Kind::function, 0, static_cast<std::int64_t>(i)));
         }
+        if (may_be_kept(module, name)) {
+            names_.emplace_back(module, name);
+            return push(make(Kind::name, 0, static_cast<std::int64_t>(names_.size() - 1)));
+        }
         refuse("names ", excerpt(module), '.', excerpt(name),
                ", which is no part of a dictionary of tensors; refused, nothing was run");
     }
-    /// Keeps a call as a value. OrderedDict() alone is a dictionary, which the following operations fill; Python 2
-    /// passes it a list of pairs.
+    bool makes_dictionary(PickleValue const &function) const {
+        if (function.kind == Kind::function)
+            return functions_[static_cast<std::size_t>(function.number)] == "collections.OrderedDict";
+        auto const &[module, name] = names_[static_cast<std::size_t>(function.number)];
+        return module == "collections" && (name == "Counter" || name == "defaultdict");
+    }
+    /// Keeps a call, or the making of an object, as a value. OrderedDict() alone is a dictionary, which the following
+    /// operations fill; Python 2 passes it a list of pairs, a Counter gets a dictionary.
     void call() {
         Id const arguments = pop(), function = pop();
-        if (values_[function].kind != Kind::function || values_[arguments].kind != Kind::tuple)
+        bool const named = values_[function].kind == Kind::function || values_[function].kind == Kind::name;
+        if (!named || values_[arguments].kind != Kind::tuple)
             refuse("calls something that is no function; refused");
-        if (functions_[static_cast<std::size_t>(values_[function].number)] != "collections.OrderedDict")
+        if (!makes_dictionary(values_[function]))
             return push_children(Kind::call, {function, arguments});
         Id const dict = make(Kind::dict, 0, -1);
         push(dict);
-        for (Id const list : children(values_[arguments])) {
+        std::vector<Id> const lists(children(values_[arguments]).begin(), children(values_[arguments]).end());
+        for (Id const list : lists) {
             std::vector<Id> const pairs(children(values_[list]).begin(), children(values_[list]).end());
+            if (values_[list].kind == Kind::dict) {
+                stack_.insert(stack_.end(), pairs.begin(), pairs.end());
+                extend(dict, Kind::dict, stack_.size() - pairs.size());
+                continue;
+            }
+            if (values_[list].kind != Kind::list && values_[list].kind != Kind::tuple)
+                continue; // what makes the missing values of a defaultdict
             for (Id const pair : pairs) {
                 auto const members = children(values_[pair]);
                 if (members.size() != 2)
@@ -216,6 +256,7 @@ class PickleReader : public PickleMachine {
     }
 
     std::span<std::string_view const> functions_;
+    std::vector<std::pair<std::string_view, std::string_view>> names_; // module and name; views of the pickle
     Id root_ = none;
 };
 

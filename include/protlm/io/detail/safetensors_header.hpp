@@ -1,7 +1,7 @@
 #pragma once
 
-#include <protlm/io/data_type.hpp>
 #include <protlm/io/detail/json_sax.hpp>
+#include <protlm/io/tensor_info.hpp>
 
 #include <map>
 #include <string>
@@ -9,39 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace protlm::inline v0 {
-
-/// One tensor of a safetensors file.
-struct TensorInfo {
-    std::string name;
-    DataType dtype = DataType::f32;
-    std::vector<index_t> shape; ///< row-major; empty for a scalar
-    index_t begin = 0, end = 0; ///< bytes, counted from the end of the header
-
-    /// Number of elements.
-    index_t count() const { return (end - begin) / data_type_size(dtype); }
-};
-
-} // namespace protlm::inline v0
-
 namespace protlm::inline v0::detail {
-
-/// Number of elements of `shape`, or a negative number when it does not fit into 64 bits or an extent is negative.
-inline index_t shape_count(std::vector<index_t> const &shape) {
-    index_t count = 1;
-    for (index_t const extent : shape)
-        if (extent < 0 || __builtin_mul_overflow(count, extent, &count))
-            return -1;
-    return count;
-}
-
-/// "(2, 3)" for messages; only the first extents of a long shape.
-inline std::string shape_text(std::vector<index_t> const &shape) {
-    std::string text = "(";
-    for (std::size_t i = 0; i < shape.size() && i < 8; ++i)
-        text += (i ? ", " : "") + std::to_string(shape[i]);
-    return text + (shape.size() > 8 ? ", ...)" : ")");
-}
 
 /// Reads a safetensors header event by event, without a document in memory: its depth is 3 at most, and memory grows
 /// with the tensors only. Refuses whatever the format does not allow.
@@ -83,8 +51,10 @@ class SafetensorsHeader {
         if (level_ != Level::tensor || key_ != "dtype")
             return unexpected("the string \"" + excerpt(v) + '"');
         auto const type = parse_data_type(v);
-        check(type.has_value(), where(), ": unknown data type \"", excerpt(v), '"');
-        tensor_.dtype = *type;
+        check(type.has_value() || is_later_type(v), where(), ": unknown data type \"", excerpt(v), '"');
+        tensor_.dtype = type.value_or(DataType::other);
+        if (!type)
+            tensor_.type = std::move(v);
         return true;
     }
     bool binary(json::binary_t &) { return false; }
@@ -139,6 +109,12 @@ class SafetensorsHeader {
     enum class Level { outside, top, metadata, tensor, shape, offsets };
     static constexpr std::string_view fields_[] = {"dtype", "shape", "data_offsets"};
 
+    /// Types that the format got later, or will get: F8_E8M0, F4, C64, I4 and their like.
+    static bool is_later_type(std::string_view name) {
+        auto const letters = name.starts_with("BF") ? 2u : name.find_first_of("FIUC") == 0 ? 1u : 0u;
+        return letters > 0 && name.size() > letters && name.size() <= 16 && name[letters] >= '1' &&
+               name[letters] <= '9' && name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == name.npos;
+    }
     std::string where() const {
         std::string text = name_ + ": ";
         text += level_ == Level::outside ? "header" : "tensor \"" + excerpt(name_key_) + '"';
@@ -170,12 +146,21 @@ class SafetensorsHeader {
               tensor_.end);
         check(tensor_.end <= data_size_, where(), ": ends at byte ", tensor_.end,
               " of the data, but the file has only ", data_size_, "; it is truncated or damaged");
+        if (tensor_.dtype == DataType::other) {
+            index_t const count = shape_count(tensor_.shape);
+            check(count >= 0 && count / 8 <= tensor_.end - tensor_.begin, where(), ": the shape ",
+                  shape_text(tensor_.shape), " needs more than ", tensor_.end - tensor_.begin, " bytes");
+            return finish();
+        }
         index_t bytes = shape_count(tensor_.shape);
         bool const fits = bytes >= 0 && !__builtin_mul_overflow(bytes, data_type_size(tensor_.dtype), &bytes);
         check(fits, where(), ": the shape ", shape_text(tensor_.shape), " overflows");
         check(bytes == tensor_.end - tensor_.begin, where(), ": the shape ", shape_text(tensor_.shape), " of ",
               data_type_name(tensor_.dtype), " needs ", bytes, " bytes, data_offsets give ",
               tensor_.end - tensor_.begin);
+        finish();
+    }
+    void finish() {
         tensor_.name = name_key_;
         tensors.push_back(std::move(tensor_));
     }

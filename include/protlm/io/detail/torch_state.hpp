@@ -1,7 +1,8 @@
 #pragma once
 
-#include <protlm/io/detail/safetensors_header.hpp>
+#include <protlm/io/detail/torch_types.hpp>
 #include <protlm/io/pickle.hpp>
+#include <protlm/io/tensor_info.hpp>
 
 #include <array>
 #include <map>
@@ -17,9 +18,16 @@ namespace protlm::inline v0::detail {
 /// A storage as a pickle refers to it: elements that lie elsewhere in the file.
 struct TorchStorage {
     std::string_view key;
-    DataType dtype = DataType::f32;
+    TorchType type;
     index_t count = 0;           // elements of the whole storage
     index_t begin = 0, size = 0; // the part of it that is meant; all, but for the views of old files
+
+    /// Bytes as elements of another type.
+    void retype(TorchType other) {
+        count /= other.bytes;
+        size /= other.bytes;
+        type = std::move(other);
+    }
 };
 
 /// A tensor as a pickle describes it: elements of a storage at strides.
@@ -28,6 +36,7 @@ struct TorchTensor {
     TorchStorage storage;
     index_t offset = 0; // of the first element in the storage
     std::vector<index_t> shape, strides;
+    std::string kind{}; // of a tensor that is no array of numbers; it has no storage here
 };
 
 /// Finds the tensors in the pickle of a torch file. What `torch.save` calls when it loads is read as data: the layout
@@ -59,7 +68,7 @@ class TorchState {
     TorchState(Pickle const &pickle, std::string const &name) : pickle_(pickle), name_(name) {
         Value const &root = find_state(pickle.root());
         collect(root, "", 0);
-        check(!tensors_.empty(), name_, ": the pickle holds no dictionary with tensors");
+        check(!tensors_.empty(), name_, ": the pickle holds no dictionary with tensors", first_object(root));
     }
 
     std::vector<TorchTensor> take_tensors() { return std::move(tensors_); }
@@ -68,10 +77,10 @@ class TorchState {
     std::map<std::string_view, TorchStorage> storages() const {
         std::map<std::string_view, TorchStorage> result;
         for (auto const &value : pickle_.values())
-            if (value.kind == Kind::reference) {
+            if (value.kind == Kind::reference && !is_module(value)) {
                 auto const found = storage(value, "a storage");
                 auto const [place, fresh] = result.emplace(found.key, found);
-                check(fresh || (place->second.dtype == found.dtype && place->second.count == found.count), name_,
+                check(fresh || (place->second.type == found.type && place->second.count == found.count), name_,
                       ": storage ", excerpt(found.key), " is described in two ways");
             }
         return result;
@@ -81,43 +90,88 @@ class TorchState {
     static constexpr int most_depth = 16;
     static constexpr std::size_t most_tensors = 50'000, most_visits = 1'000'000, most_name = 500, most_extents = 16;
 
-    bool is_tensor(Value const &value) const { return value.kind == Kind::call && !callee(value).ends_with("Size"); }
-    std::string_view callee(Value const &call) const { return pickle_.function(pickle_.child(call, 0)); }
+    /// Whatever torch rebuilds: arrays, parameters, and tensors that this reader cannot read.
+    bool is_tensor(Value const &value) const {
+        if (value.kind != Kind::call)
+            return false;
+        auto const function = callee(value);
+        return function.starts_with("torch._utils._rebuild") || function.starts_with("torch._tensor._rebuild");
+    }
+    std::string callee(Value const &call) const { return pickle_.name(pickle_.child(call, 0)); }
     Value const &argument(Value const &call, std::size_t i, std::string const &what) const {
-        Value const &arguments = pickle_.child(call, 1);
-        check(i < pickle_.count(arguments), name_, ": tensor \"", excerpt(what), "\": ", callee(call), " has only ",
-              pickle_.count(arguments), " arguments");
+        return part(pickle_.child(call, 1), i, what);
+    }
+    Value const &part(Value const &arguments, std::size_t i, std::string const &what) const {
+        check(arguments.kind == Kind::tuple && i < pickle_.count(arguments), name_, ": tensor \"", excerpt(what),
+              "\": has only ", pickle_.count(arguments), " arguments");
         return pickle_.child(arguments, i);
     }
-    bool holds_tensors(Value const &dict) const {
-        for (std::size_t i = 1; i < pickle_.count(dict); i += 2)
-            if (is_tensor(pickle_.child(dict, i)))
+    /// Old files of whole modules refer to their sources.
+    bool is_module(Value const &reference) const {
+        Value const &parts = pickle_.child(reference, 0);
+        return parts.kind == Kind::tuple && pickle_.count(parts) > 0 &&
+               pickle_.text(pickle_.child(parts, 0)) == "module";
+    }
+
+    /// Whether `value` is a dictionary with tensors in it, or in dictionaries in it.
+    bool holds_tensors(Value const &value, int depth = 0) {
+        check(++visits_ <= most_visits, name_, ": the pickle's dictionaries have more than ", most_visits, " members");
+        if (value.kind != Kind::dict || depth >= most_depth)
+            return false;
+        for (std::size_t i = 1; i < pickle_.count(value); i += 2)
+            if (pickle_.child(value, i - 1).kind == Kind::text &&
+                (is_tensor(pickle_.child(value, i)) || holds_tensors(pickle_.child(value, i), depth + 1)))
                 return true;
         return false;
     }
 
-    /// The dictionary of the model itself: training programs wrap it in others, beside the optimizer's state.
-    Value const &find_state(Value const &root) const {
+    /// The dictionary of the model itself: training programs wrap it in others, beside the optimizer's state and
+    /// tensors such as the state of random numbers. The names that they give it come first; else it is the only
+    /// dictionary with tensors, where no tensor lies beside it.
+    Value const &find_state(Value const &root) {
         Value const *state = &root;
-        for (int depth = 0; depth < most_depth && state->kind == Kind::dict && !holds_tensors(*state); ++depth) {
+        for (int depth = 0; depth < most_depth && state->kind == Kind::dict; ++depth) {
             Value const *named = nullptr, *only = nullptr;
-            std::size_t dictionaries = 0;
+            std::string_view name;
+            std::size_t candidates = 0, tensors = 0;
             for (std::size_t i = 1; i < pickle_.count(*state); i += 2) {
                 Value const &inner = pickle_.child(*state, i);
                 auto const key = pickle_.text(pickle_.child(*state, i - 1));
-                if (inner.kind != Kind::dict || pickle_.count(inner) == 0)
+                tensors += is_tensor(inner);
+                if (!holds_tensors(inner))
                     continue;
-                if (!named && (key == "model" || key == "state_dict" || key == "model_state_dict" || key == "module"))
-                    named = &inner;
                 only = &inner;
-                ++dictionaries;
+                ++candidates;
+                if (key != "model" && key != "state_dict" && key != "model_state_dict" && key != "module")
+                    continue;
+                check(!named || named == &inner, name_, ": both \"", name, "\" and \"", key,
+                      "\" hold tensors; save the one that is meant by itself");
+                named = &inner;
+                name = key;
             }
-            if (!named && dictionaries != 1)
+            if (!named && (candidates != 1 || tensors > 0))
                 break;
             state = named ? named : only;
         }
-        check(state->kind == Kind::dict, name_, ": the pickle is no dictionary of tensors");
+        check(state->kind == Kind::dict, name_, ": the pickle is no dictionary of tensors", described(*state));
         return *state;
+    }
+    /// Of an object, which class: most often somebody saved the model and not its state.
+    std::string described(Value const &value) const {
+        if (value.kind != Kind::call)
+            return {};
+        if (is_tensor(value))
+            return ", but one tensor";
+        return ", but an object of " + excerpt(callee(value)) +
+               "; save its state with torch.save(model.state_dict(), ...)";
+    }
+    /// Where no dictionary has tensors: the first object in it that may be a whole model.
+    std::string first_object(Value const &dict) const {
+        for (std::size_t i = 1; i < pickle_.count(dict); i += 2)
+            if (pickle_.child(dict, i).kind == Kind::call)
+                return "; \"" + excerpt(pickle_.text(pickle_.child(dict, i - 1))) + "\" is no dictionary" +
+                       described(pickle_.child(dict, i));
+        return {};
     }
 
     /// Tensors of `dict` and of dictionaries in it, whose names are joined by dots.
@@ -148,13 +202,28 @@ class TorchState {
         auto const function = callee(call);
         if (function.starts_with("torch._utils._rebuild_parameter"))
             return tensor(argument(call, 0, name), std::move(name), depth + 1);
-        check(function.starts_with("torch._utils._rebuild_tensor"), name_, ": tensor \"", excerpt(name),
-              "\": ", function, " makes no tensor");
+        // a subclass of tensors: the function that makes it and its arguments
+        if (function == "torch._tensor._rebuild_from_type_v2")
+            return array(pickle_.name(argument(call, 0, name)), argument(call, 2, name), std::move(name));
+        return array(function, pickle_.child(call, 1), std::move(name));
+    }
+
+    /// Storage, offset, shape, strides, and in the third version a type that no storage has.
+    TorchTensor array(std::string const &function, Value const &arguments, std::string name) const {
         TorchTensor result{std::move(name), {}, 0, {}, {}};
-        result.storage = storage(argument(call, 0, result.name), result.name);
-        result.offset = integer(argument(call, 1, result.name), result.name, "storage offset");
-        result.shape = integers(argument(call, 2, result.name), result.name, "shape");
-        result.strides = integers(argument(call, 3, result.name), result.name, "strides");
+        bool const typed = function == "torch._utils._rebuild_tensor_v3";
+        if (!typed && function != "torch._utils._rebuild_tensor_v2" && function != "torch._utils._rebuild_tensor") {
+            check(function.starts_with("torch."), name_, ": tensor \"", excerpt(result.name), "\": ", excerpt(function),
+                  " makes no tensor");
+            result.kind = tensor_kind(function);
+            return result;
+        }
+        result.storage = storage(part(arguments, 0, result.name), result.name);
+        if (typed && result.storage.type.bytes == 1)
+            result.storage.retype(torch_type(pickle_.name(part(arguments, 6, result.name))));
+        result.offset = integer(part(arguments, 1, result.name), result.name, "storage offset");
+        result.shape = integers(part(arguments, 2, result.name), result.name, "shape");
+        result.strides = integers(part(arguments, 3, result.name), result.name, "strides");
         check_extent_of(result);
         return result;
     }
@@ -191,10 +260,11 @@ class TorchState {
         Value const &parts = pickle_.child(reference, 0);
         valid(parts.kind == Kind::tuple && pickle_.count(parts) >= 5 &&
               pickle_.text(pickle_.child(parts, 0)) == "storage" && pickle_.child(parts, 2).kind == Kind::text);
-        TorchStorage result{pickle_.text(pickle_.child(parts, 2))};
-        auto const type = storage_type(pickle_.function(pickle_.child(parts, 1)));
-        valid(type.has_value());
-        result.dtype = *type;
+        TorchStorage result;
+        result.key = pickle_.text(pickle_.child(parts, 2));
+        auto const type = pickle_.name(pickle_.child(parts, 1));
+        valid(type.ends_with("Storage"));
+        result.type = torch_type(type);
         result.count = result.size = integer(pickle_.child(parts, 4), what, "storage size");
         if (pickle_.count(parts) > 5 && pickle_.child(parts, 5).kind == Kind::tuple) {
             Value const &view = pickle_.child(parts, 5);
@@ -205,24 +275,15 @@ class TorchState {
         }
         return result;
     }
-    static std::optional<DataType> storage_type(std::string_view function) {
-        constexpr std::array types{DataType::f64, DataType::f32, DataType::f16, DataType::bf16, DataType::i64,
-                                   DataType::i32, DataType::i16, DataType::i8,  DataType::u8,   DataType::boolean};
-        for (std::size_t i = 0; i < types.size(); ++i)
-            if (function == functions[6 + i])
-                return types[i];
-        return std::nullopt;
-    }
-
     index_t integer(Value const &value, std::string const &what, char const *field) const {
         check(value.kind == Kind::integer && value.number >= 0, name_, ": tensor \"", excerpt(what), "\": ", field,
               value.kind == Kind::integer ? " is negative: " : " is no integer",
               value.kind == Kind::integer ? std::to_string(value.number) : "");
         return value.number;
     }
-    std::vector<index_t> integers(Value const &value, std::string const &what, char const *field) const {
-        if (value.kind == Kind::call && callee(value) == "torch.Size")
-            return integers(argument(value, 0, what), what, field);
+    std::vector<index_t> integers(Value const &given, std::string const &what, char const *field) const {
+        bool const wrapped = given.kind == Kind::call && callee(given) == "torch.Size"; // once: it is no tower
+        Value const &value = wrapped ? argument(given, 0, what) : given;
         check(value.kind == Kind::tuple || value.kind == Kind::list, name_, ": tensor \"", excerpt(what), "\": ", field,
               " are no tuple");
         check(pickle_.count(value) <= most_extents, name_, ": tensor \"", excerpt(what), "\": has ",

@@ -1,0 +1,135 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace protlm::inline v0::detail {
+
+/// True for modules of Python whose functions start programs, read code or reach the system: no training state needs
+/// them, and who names one in a pickle wants it to be run.
+inline bool reaches_the_system(std::string_view module) {
+    constexpr std::array modules{"os",          "posix",    "nt",
+                                 "subprocess",  "commands", "sys",
+                                 "pty",         "runpy",    "imp",
+                                 "code",        "codeop",   "bdb",
+                                 "pdb",         "timeit",   "platform",
+                                 "socket",      "shutil",   "ctypes",
+                                 "importlib",   "asyncio",  "webbrowser",
+                                 "pickle",      "marshal",  "builtins",
+                                 "__builtin__", "types",    "multiprocessing"};
+    auto const package = module.substr(0, module.find('.'));
+    return std::find(modules.begin(), modules.end(), package) != modules.end();
+}
+
+/// Functions and types without a capital letter that lie beside the weights in training states: of Python, numpy and
+/// torch. They are kept as names; nothing is ever called.
+inline bool is_plain_part_of_states(std::string_view module, std::string_view name) {
+    constexpr std::array builtin{"set",   "frozenset", "bytearray", "bytes",   "complex", "slice",
+                                 "range", "list",      "dict",      "tuple",   "int",     "float",
+                                 "bool",  "str",       "long",      "unicode", "object",  "xrange"};
+    constexpr std::array torch{"device",
+                               "dtype",
+                               "layout",
+                               "strided",
+                               "float",
+                               "float16",
+                               "float32",
+                               "float64",
+                               "half",
+                               "double",
+                               "bool",
+                               "int",
+                               "long",
+                               "short",
+                               "int8",
+                               "int16",
+                               "int32",
+                               "int64",
+                               "uint8",
+                               "uint16",
+                               "uint32",
+                               "uint64",
+                               "bfloat16",
+                               "complex32",
+                               "qint8",
+                               "quint8",
+                               "qint32",
+                               "quint4x2",
+                               "complex64",
+                               "complex128",
+                               "quint2x4",
+                               "sparse_coo",
+                               "float8_e4m3fn",
+                               "float8_e5m2",
+                               "float8_e4m3fnuz",
+                               "float8_e5m2fnuz",
+                               "float8_e8m0fnu",
+                               "float4_e2m1fn_x2",
+                               "per_tensor_affine",
+                               "per_channel_affine",
+                               "contiguous_format",
+                               "preserve_format",
+                               "channels_last"};
+    constexpr std::array numpy{"ndarray",
+                               "dtype",
+                               "_reconstruct",
+                               "scalar",
+                               "_frombuffer",
+                               "float16",
+                               "float32",
+                               "float64",
+                               "int8",
+                               "int16",
+                               "int32",
+                               "int64",
+                               "uint8",
+                               "uint16",
+                               "uint32",
+                               "uint64",
+                               "bool_",
+                               "str_",
+                               "bytes_",
+                               "longdouble",
+                               "__randomstate_ctor",
+                               "__generator_ctor",
+                               "__bit_generator_ctor"};
+    constexpr std::array others{"_codecs.encode",
+                                "copyreg._reconstructor",
+                                "copy_reg._reconstructor",
+                                "datetime.datetime",
+                                "datetime.date",
+                                "datetime.time",
+                                "datetime.timedelta",
+                                "datetime.timezone",
+                                "collections.defaultdict",
+                                "collections.deque",
+                                "functools.partial",
+                                "torch._tensor._rebuild_from_type_v2",
+                                "torch.serialization._get_layout"};
+    auto const within = [&](auto const &list) { return std::find(list.begin(), list.end(), name) != list.end(); };
+    if (module == "builtins" || module == "__builtin__")
+        return within(builtin);
+    if (module == "torch")
+        return within(torch);
+    if (module == "numpy" || module.starts_with("numpy."))
+        return within(numpy);
+    if (module == "torch._utils")
+        return name.starts_with("_rebuild_");
+    return std::any_of(others.begin(), others.end(), [&](std::string_view known) {
+        return known.size() == module.size() + 1 + name.size() && known.starts_with(module) && known.ends_with(name) &&
+               known[module.size()] == '.';
+    });
+}
+
+/// Whether a name that is no part of tensors may be kept as an idle word: classes, which are written with a capital
+/// letter, and what lies in training states. Functions that nobody knows are refused, although nothing would call them.
+inline bool may_be_kept(std::string_view module, std::string_view name) {
+    if (is_plain_part_of_states(module, name))
+        return true;
+    auto const last = name.substr(name.rfind('.') + 1);
+    auto const letter = last.substr(std::min(last.find_first_not_of('_'), last.size())).substr(0, 1);
+    return !reaches_the_system(module) && !letter.empty() && letter[0] >= 'A' && letter[0] <= 'Z';
+}
+
+} // namespace protlm::inline v0::detail
