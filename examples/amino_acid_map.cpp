@@ -1,19 +1,17 @@
 // amino_acid_map: draws what a model of any family has learned about the 20 amino acids.
 
+#include "looking/letter_places.hpp"
+
+#include <support/driver.hpp>
+
 #include <protlm/embed/model_folder.hpp>
 #include <protlm/embed/principal_components.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <complex>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -60,28 +58,6 @@ std::vector<double> word_embeddings(std::filesystem::path const &folder) {
     return rows;
 }
 
-using Point = std::complex<double>;
-double closeness(Point a, Point b) { return std::exp(-std::norm(a - b) / 800); }
-
-/// Where letters go, in pixels: beside each point, in the direction with the most room.
-std::vector<Point> place_letters(std::vector<Point> const &points) {
-    auto places = points;
-    for (int round = 0; round < 5; ++round) // again, now that the other letters have places
-        for (std::size_t i = 0; i < points.size(); ++i) {
-            std::pair<double, Point> best{1e300, {}};
-            for (int direction = 0; direction < 16; ++direction) {
-                Point const place = points[i] + std::polar(27.0, (direction + 2) * std::acos(-1.0) / 8);
-                double crowding = 1e-7 * direction; // where there is room everywhere: above, to the right
-                for (std::size_t k = 0; k < points.size(); ++k)
-                    crowding += k == i ? 0 : closeness(place, points[k]) + closeness(place, places[k]);
-                if (crowding < best.first)
-                    best = {crowding, place};
-            }
-            places[i] = best.second;
-        }
-    return places;
-}
-
 constexpr double width = 1200, height = 900, left = 140, right = 1020, bottom = 90, top = 830; // pixels
 
 template <class... Values>
@@ -101,10 +77,10 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     double const unit = 1.14 * std::max((*x_high - *x_low) / (right - left), (*y_high - *y_low) / (top - bottom));
     double const x0 = (*x_low + *x_high - unit * (left + right)) / 2;
     double const y0 = (*y_low + *y_high - unit * (bottom + top)) / 2;
-    std::vector<Point> pixels;
+    std::vector<looking::Point> pixels;
     for (std::size_t i = 0; i < x.size(); ++i)
         pixels.emplace_back((x[i] - x0) / unit, (y[i] - y0) / unit);
-    auto const places = place_letters(pixels);
+    auto const places = looking::place_letters(pixels);
     print(script, "set terminal pngcairo size %g,%g font 'sans,16'\nset output '%s.png'\n", width, height,
           prefix.c_str());
     print(script, "set title \"%s\" font ',20' noenhanced\n", title.c_str());
@@ -125,7 +101,7 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
         print(script, "$%s << EOD\n", group.name);
         for (char const *letter = group.letters; *letter; ++letter, ++i) {
             print(table, "%c\t%s\t%.6g\t%.6g\n", *letter, group.name, x[i], y[i]);
-            auto const place = unit * places[i] + Point(x0, y0);
+            auto const place = unit * places[i] + looking::Point(x0, y0);
             print(script, "%g %g %c %g %g\n", x[i], y[i], *letter, place.real(), place.imag());
         }
         script.write("EOD\n");
@@ -139,22 +115,30 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     protlm::check(status == 0, "gnuplot failed: is it installed (Debian: gnuplot-nox)? Its script is ", prefix, ".gp");
 }
 
-} // namespace
-int main(int argc, char **argv) {
-    CLI::App app("Draws the word embeddings of the 20 amino acids in two dimensions, by principal components.\n"
-                 "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
+struct Options {
     std::string model, prefix = "amino_acids", title = "Amino acids as the model sees them";
-    app.add_option("-m,--model", model, "folder of a checkpoint, or of a run")->required();
-    app.add_option("-o,--output", prefix, "PREFIX of the files")->capture_default_str();
-    app.add_option("--title", title, "of the picture")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
-    try {
-        protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
-        draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
-        std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "amino_acid_map: %s\n", error.what());
-        return 1;
-    }
-    return 0;
+};
+
+void describe(CLI::App &app, Options &options) {
+    app.description("Draws the word embeddings of the 20 amino acids in two dimensions, by principal components.\n"
+                    "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
+    app.add_option("-m,--model", options.model, "folder of a checkpoint, or of a run")->required();
+    app.add_option("-o,--output", options.prefix, "PREFIX of the files")->capture_default_str();
+    app.add_option("--title", options.title, "of the picture")->capture_default_str();
+}
+
+void draw_map(Options const &options) {
+    auto const &[model, prefix, title] = options;
+    protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
+    draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
+    std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    Options options;
+    return examples::run_driver(
+        {"amino_acid_map", false}, argc, argv, [&](CLI::App &app) { describe(app, options); },
+        [&] { draw_map(options); });
 }

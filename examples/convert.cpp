@@ -1,11 +1,11 @@
 // convert: writes any checkpoint as safetensors in a chosen precision, or says what is in it.
 
+#include <support/driver.hpp>
+
 #include <protlm/core/progress.hpp>
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/io/safetensors_writer.hpp>
-
-#include <CLI/CLI.hpp>
 
 #include <cmath>
 #include <cstdio>
@@ -39,12 +39,10 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("output", options.output,
                    "what to write: a file NAME.safetensors, or a new folder, which also gets the input folder's "
                    "config.json and files of tokens");
-    std::map<std::string, DataType> const choices{
-        {"float32", DataType::f32}, {"bfloat16", DataType::bf16}, {"float16", DataType::f16}};
-    app.add_option("--precision", options.precision,
-                   "floating-point tensors become float32, bfloat16 or float16; left out, every tensor keeps its type. "
-                   "Integers always do")
-        ->transform(CLI::CheckedTransformer(choices).description("float32|bfloat16|float16"));
+    examples::add_choice<std::optional<DataType>>(
+        app, "--precision", options.precision,
+        {{"float32", DataType::f32}, {"bfloat16", DataType::bf16}, {"float16", DataType::f16}},
+        "of the floating-point tensors; left out, every tensor keeps its type. Integers always do");
     app.add_flag("--inspect", options.inspect, "print every tensor's name, shape and type, and the totals");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
@@ -146,15 +144,7 @@ void convert(Options const &options) {
 } // namespace
 
 int main(int argc, char **argv) {
-    CLI::App app;
     Options options;
-    describe(app, options);
-    CLI11_PARSE(app, argc, argv);
-    try {
-        convert(options);
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "convert: %s\n", error.what());
-        return 1;
-    }
-    return 0;
+    return examples::run_driver(
+        {"convert", false}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { convert(options); });
 }

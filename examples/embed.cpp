@@ -1,18 +1,17 @@
 // embed: turns the proteins of FASTA files into vectors, in one HDF5 file.
 
 #include <models/encoder.hpp>
+#include <support/driver.hpp>
+
 #include <protlm/embed/read_proteins.hpp>
 #include <protlm/embed/report.hpp>
 #include <protlm/hdf5.hpp>
 #ifdef PROTLM_WITH_MPI
 #include <protlm/distributed.hpp>
+using Session = protlm::MpiSession;
+#else
+using Session = examples::Alone;
 #endif
-
-#include <CLI/CLI.hpp>
-
-#include <cstdio>
-#include <exception>
-#include <map>
 
 namespace {
 
@@ -26,64 +25,66 @@ struct Options {
     bool force = false, quiet = false;
 };
 
-template <class Value>
-CLI::Option *add_choice(CLI::App &app, std::string const &name, Value &value, std::map<std::string, Value> choices,
-                        std::string const &text) {
-    return app.add_option(name, value, text)->transform(CLI::CheckedTransformer(choices).description(""));
-}
-
 void describe_input(CLI::App &app, Options &options) {
     app.add_option("fasta", options.inputs, "FASTA files, plain, gzip or zstd; '-' is standard input")->required();
     app.add_option("-m,--model", options.model,
                    "folder with a model's config.json, weights and vocabulary, or a run's: its newest checkpoint")
         ->required();
-    app.add_option("--compute", options.encoder.precision,
-                   "weights in memory: float32, bfloat16 or float16; sums are float32 always")
-        ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))
-        ->capture_default_str();
+    examples::add_choice(app, "--compute", options.encoder.precision, {"float32", "bfloat16", "float16"},
+                         "weights in memory; sums are float32 always");
     app.add_option("--max-length", options.read.max_length, "longest protein in residues (what the model can take)");
     using Long = protlm::LongProteins;
-    add_choice(app, "--on-long", options.read.on_long,
-               {{"error", Long::error}, {"cut", Long::cut}, {"skip", Long::skip}},
-               "longer proteins: error (default), cut to that length, or skip");
+    examples::add_choice(app, "--on-long", options.read.on_long,
+                         {{"error", Long::error}, {"cut", Long::cut}, {"skip", Long::skip}},
+                         "longer proteins: error (default), cut to that length, or skip");
     using Empty = protlm::EmptyRecords;
-    add_choice(app, "--empty", options.read.on_empty,
-               {{"skip", Empty::skip}, {"keep", Empty::keep}, {"error", Empty::error}},
-               "records without residues: skip (default), keep (zeros for a vector), or error");
+    examples::add_choice(app, "--empty", options.read.on_empty,
+                         {{"skip", Empty::skip}, {"keep", Empty::keep}, {"error", Empty::error}},
+                         "records without residues: skip (default), keep (zeros for a vector), or error");
     using Duplicates = protlm::DuplicateIds;
-    add_choice(app, "--duplicates", options.read.duplicates, {{"error", Duplicates::error}, {"keep", Duplicates::keep}},
-               "ids that come more than once: error (default), or keep all");
+    examples::add_choice(app, "--duplicates", options.read.duplicates,
+                         {{"error", Duplicates::error}, {"keep", Duplicates::keep}},
+                         "ids that come more than once: error (default), or keep all");
     using Invalid = protlm::InvalidLetters;
-    add_choice(app, "--invalid", options.read.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
-               "letters outside the alphabet: error at the first (default), or mask: read them as X");
-    app.add_option("--ids", options.ids, "ids in the file: the whole header line, or its first word")
-        ->check(CLI::IsMember({"header", "word"}))
-        ->capture_default_str();
+    examples::add_choice(app, "--invalid", options.read.fasta.invalid,
+                         {{"error", Invalid::error}, {"mask", Invalid::mask}},
+                         "letters outside the alphabet: error at the first (default), or mask: read them as X");
+    examples::add_choice(app, "--ids", options.ids, {"header", "word"},
+                         "ids in the file: the whole header line, or its first word");
 }
 
 void describe_output(CLI::App &app, Options &options) {
     app.add_option("-o,--output", options.output, "HDF5 file to write")->required();
-    app.add_option("--layout", options.layout, "packed: one dataset for all; per-id: one a protein")
-        ->check(CLI::IsMember({"packed", "per-id"}))
-        ->capture_default_str();
+    examples::add_choice(app, "--layout", options.layout, {"packed", "per-id"},
+                         "packed: one dataset for all; per-id: one a protein");
     app.add_flag("--per-residue,!--no-residues", options.encoder.embed.per_residue, "vectors of residues, too (yes)");
-    app.add_option("--precision", options.precision, "numbers in the file: float32, float16 or bfloat16")
-        ->check(CLI::IsMember({"float32", "float16", "bfloat16"}))
-        ->capture_default_str();
-    app.add_option("--pooling", options.pooling, "a protein's vector: mean or max over its residues, cls, or none")
-        ->check(CLI::IsMember({"mean", "max", "cls", "none"}))
-        ->capture_default_str();
+    examples::add_choice(app, "--precision", options.precision, {"float32", "float16", "bfloat16"},
+                         "numbers in the file");
+    examples::add_choice(app, "--pooling", options.pooling, {"mean", "max", "cls", "none"},
+                         "a protein's vector: mean or max over its residues, cls, or none");
     app.add_option("--layer", options.encoder.embed.layers,
                    "hidden states behind this many layers (the last), -1 the last; several with commas")
         ->delimiter(',');
-    app.add_option("--gzip", options.gzip, "compress: 0 (not, fastest) to 9")->check(CLI::Range(0, 9));
+    app.add_option("--gzip", options.gzip, "compress: 0 (not, fastest) to 9")->check(examples::between(0, 9));
     app.add_option("--token-budget", options.encoder.embed.token_budget,
                    "tokens computed at a time: what memory is needed for")
-        ->check(CLI::PositiveNumber)
+        ->check(examples::at_least(1))
         ->capture_default_str();
-    app.add_option("--save-every", options.save_every, "seconds of work that a kill can cost")->capture_default_str();
+    app.add_option("--save-every", options.save_every, "seconds of work that a kill can cost")
+        ->check(examples::at_least(0))
+        ->capture_default_str();
     app.add_flag("-f,--force", options.force, "replace the output file, or start an unlike unfinished one anew");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
+}
+
+void describe(CLI::App &app, Options &options) {
+    app.description("Embeds proteins: one vector a protein, and one a residue, by a model that has been trained.\n"
+                    "  embed --model prot_bert --output proteins.h5 proteins.fasta.gz\n"
+                    "  mpirun -n 4 embed ...     the same on four ranks; set OMP_NUM_THREADS to cores per rank\n"
+                    "The file holds the proteins in the order of the input; docs/formats.md says how to read it. It "
+                    "appears when it is complete: after an interruption, the same command goes on.");
+    describe_input(app, options);
+    describe_output(app, options);
 }
 
 /// Embeds this rank's share; `wait` returns when all ranks have come to it.
@@ -124,37 +125,18 @@ void embed(Options options, protlm::EmbeddingShare share, Wait wait) {
     report.finish();
 }
 
-template <class Wait>
-int run(int argc, char **argv, protlm::EmbeddingShare share, Wait wait) {
-    CLI::App app("Embeds proteins: one vector a protein, and one a residue, by a model that has been trained.\n"
-                 "  embed --model prot_bert --output proteins.h5 proteins.fasta.gz\n"
-                 "  mpirun -n 4 embed ...     the same on four ranks; set OMP_NUM_THREADS to cores per rank\n"
-                 "The file holds the proteins in the order of the input; docs/formats.md says how to read it. It "
-                 "appears when it is complete: after an interruption, the same command goes on.");
-    Options options;
-    describe_input(app, options);
-    describe_output(app, options);
-    CLI11_PARSE(app, argc, argv);
-    Kokkos::ScopeGuard const kokkos(argc, argv);
-    embed(options, share, wait);
-    return 0;
-}
-
 } // namespace
 
 int main(int argc, char **argv) {
-    try {
+    Options options;
+    return examples::run_driver<Session>(
+        {"embed"}, argc, argv, [&](CLI::App &app) { describe(app, options); },
+        [&](Session const &session) {
 #ifdef PROTLM_WITH_MPI
-        protlm::MpiSession const mpi(argc, argv);
-        return mpi.run_guarded("embed", [&] {
             auto const all = protlm::Communicator::duplicate(MPI_COMM_WORLD);
-            return run(argc, argv, {mpi.rank(), mpi.size()}, [&] { all.barrier(); });
-        });
+            embed(options, {session.rank(), session.size()}, [&] { all.barrier(); });
 #else
-        return run(argc, argv, {}, [] {});
+            embed(options, {session.rank(), session.size()}, [] {});
 #endif
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "embed: %s\n", error.what());
-        return 1;
-    }
+        });
 }

@@ -1,5 +1,7 @@
 // generate: lets a trained model write proteins.
 
+#include <support/driver.hpp>
+
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta_writer.hpp>
 #include <protlm/data/masked_proteins.hpp>
@@ -9,10 +11,7 @@
 #include <protlm/t5.hpp>
 #include <protlm/train/option_list.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdio>
-#include <exception>
 
 namespace {
 
@@ -40,12 +39,10 @@ void describe(CLI::App &app, Options &o) {
     app.add_flag("--spans", o.spans, "T5 trained with --spans: a run of masked residues becomes as many as it may")
         ->excludes(rewrite);
     app.add_option("--without", o.without, "letters that are never written")->capture_default_str();
-    app.add_option("--batch", o.batch, "proteins at a time: what memory is needed for")->check(CLI::PositiveNumber);
-    app.add_option("-m,--method", o.method,
-                   "greedy: the most probable residue each time; beam: search for the most probable protein; sample: "
-                   "draw by the model's probabilities")
-        ->check(CLI::IsMember({"greedy", "beam", "sample"}))
-        ->capture_default_str();
+    app.add_option("--batch", o.batch, "proteins at a time: what memory is needed for")->check(examples::at_least(1));
+    examples::add_choice(app, "-m,--method", o.method, {"greedy", "beam", "sample"},
+                         "greedy: the most probable residue each time; beam: search for the most probable protein; "
+                         "sample: draw by the model's probabilities");
     protlm::offer_options(app, [&](auto f) { protlm::GenerationPlan::for_each(o.plan, f); });
 }
 
@@ -137,24 +134,20 @@ void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
                  [](auto const &, auto const &written) { return written; });
 }
 
+void generate(Options o) {
+    protlm::check(o.force || !std::filesystem::exists(o.output), o.output, ": exists; --force replaces it");
+    o.plan.method = protlm::generation_method(o.method);
+    auto const folder = protlm::find_model(o.model);
+    auto const type = protlm::read_fields(folder / "config.json").required<std::string>("model_type");
+    protlm::check(type == "t5" || type == "transfo-xl", folder.string(), ": model_type is \"", type,
+                  "\", expected \"t5\" or \"transfo-xl\"");
+    type == "t5" ? generate_t5(o, folder) : generate_transformer_xl(o, folder);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
-    try {
-        CLI::App app;
-        Options o;
-        describe(app, o);
-        CLI11_PARSE(app, argc, argv);
-        Kokkos::ScopeGuard const kokkos(argc, argv);
-        protlm::check(o.force || !std::filesystem::exists(o.output), o.output, ": exists; --force replaces it");
-        o.plan.method = protlm::generation_method(o.method);
-        auto const folder = protlm::find_model(o.model);
-        auto const type = protlm::read_fields(folder / "config.json").required<std::string>("model_type");
-        protlm::check(type == "t5" || type == "transfo-xl", folder.string(), ": model_type is \"", type,
-                      "\", expected \"t5\" or \"transfo-xl\"");
-        type == "t5" ? generate_t5(o, folder) : generate_transformer_xl(o, folder);
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "generate: %s\n", error.what());
-        return 1;
-    }
+    Options options;
+    return examples::run_driver(
+        {"generate"}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { generate(options); });
 }

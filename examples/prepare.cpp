@@ -1,16 +1,14 @@
 // prepare: makes a token store of FASTA files, for pre-training.
 
+#include <support/driver.hpp>
+
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta.hpp>
 #include <protlm/data/store.hpp>
 #include <protlm/data/store_writer.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -35,19 +33,16 @@ void describe(CLI::App &app, Options &options) {
         ->required();
     app.add_option("--held-out", options.store.held_out,
                    "fraction of the proteins kept for evaluation, chosen by a hash of the sequence (0)")
-        ->check(CLI::Range(0.0, 1.0));
+        ->check(examples::between(0, 1));
     app.add_option("--write-held-out", options.held_out_fasta, "also write the held-out proteins into this FASTA file");
     app.add_option("--split-seed", options.store.split_seed, "another number holds out other proteins (0)");
     app.add_flag("--deduplicate", options.store.deduplicate, "keep one of proteins with the same sequence");
     app.add_option("--min-length", options.min_length, "leave out proteins with fewer residues (1)");
-    std::map<std::string, protlm::InvalidLetters> const choices{{"error", protlm::InvalidLetters::error},
-                                                                {"mask", protlm::InvalidLetters::mask}};
-    app.add_option("--invalid", options.fasta.invalid,
-                   "letters outside the alphabet: 'error' stops at the first (default), 'mask' reads them as X")
-        ->transform(CLI::CheckedTransformer(choices).description("error|mask"));
+    using Invalid = protlm::InvalidLetters;
+    examples::add_choice(app, "--invalid", options.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
+                         "letters outside the alphabet: 'error' stops at the first, 'mask' reads them as X");
     app.add_option("--vocabulary", options.vocabulary,
-                   "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary")
-        ->check(CLI::ExistingFile);
+                   "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary");
     app.add_flag("--check", options.check, "read the store back and compare all checksums");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
@@ -120,15 +115,7 @@ void prepare(Options options) {
 } // namespace
 
 int main(int argc, char **argv) {
-    CLI::App app;
     Options options;
-    describe(app, options);
-    CLI11_PARSE(app, argc, argv);
-    try {
-        prepare(options);
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "prepare: %s\n", error.what());
-        return 1;
-    }
-    return 0;
+    return examples::run_driver(
+        {"prepare", false}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { prepare(options); });
 }

@@ -2,16 +2,7 @@
 
 #include <protlm/model/albert.hpp>
 #include <protlm/objective/masked.hpp>
-#include <protlm/train/pretraining.hpp>
-
-#include <CLI/CLI.hpp>
-
-#ifdef PROTLM_WITH_MPI
-#include <protlm/distributed.hpp>
-using Session = protlm::MpiSession;
-#else
-using Session = protlm::OneProcess;
-#endif
+#include <support/pretraining.hpp>
 
 namespace {
 
@@ -34,7 +25,7 @@ struct PretrainAlbert : protlm::PretrainingOptions {
     }
 
     template <class S>
-    void train(Session const &session) const {
+    protlm::TrainingOutcome train(examples::Session const &session) const {
         require_positions(model.max_position_embeddings);
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(store,
@@ -45,12 +36,10 @@ struct PretrainAlbert : protlm::PretrainingOptions {
         if (!weights.empty())
             protlm::load_weights(albert.parameters(), protlm::CheckpointFolder(weights), "albert.");
 
-        protlm::pretrain(*this, proteins, albert, objective, session);
+        return protlm::pretrain(*this, proteins, albert, objective, session);
     }
 };
 
 } // namespace
 
-int main(int argc, char **argv) {
-    return protlm::pretraining_main<PretrainAlbert, CLI::App, CLI::ParseError, Session>(argc, argv);
-}
+int main(int argc, char **argv) { return examples::run_pretraining<PretrainAlbert>(argc, argv); }

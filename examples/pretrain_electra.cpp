@@ -3,16 +3,7 @@
 #include <protlm/model/electra.hpp>
 #include <protlm/model/generator_discriminator.hpp>
 #include <protlm/objective/replaced.hpp>
-#include <protlm/train/pretraining.hpp>
-
-#include <CLI/CLI.hpp>
-
-#ifdef PROTLM_WITH_MPI
-#include <protlm/distributed.hpp>
-using Session = protlm::MpiSession;
-#else
-using Session = protlm::OneProcess;
-#endif
+#include <support/pretraining.hpp>
 
 namespace {
 
@@ -42,7 +33,7 @@ struct PretrainElectra : protlm::PretrainingOptions {
     }
 
     template <class S>
-    void train(Session const &session) const {
+    protlm::TrainingOutcome train(examples::Session const &session) const {
         require_positions(model.generator.max_position_embeddings);
         require_positions(model.discriminator.max_position_embeddings);
         protlm::TokenStore const store(data);
@@ -54,12 +45,10 @@ struct PretrainElectra : protlm::PretrainingOptions {
         if (weights.empty())
             pair.initialise(training.seed);
 
-        protlm::pretrain(*this, proteins, pair, objective, session);
+        return protlm::pretrain(*this, proteins, pair, objective, session);
     }
 };
 
 } // namespace
 
-int main(int argc, char **argv) {
-    return protlm::pretraining_main<PretrainElectra, CLI::App, CLI::ParseError, Session>(argc, argv);
-}
+int main(int argc, char **argv) { return examples::run_pretraining<PretrainElectra>(argc, argv); }

@@ -2,16 +2,7 @@
 
 #include <protlm/model/t5.hpp>
 #include <protlm/objective/span_corruption.hpp>
-#include <protlm/train/pretraining.hpp>
-
-#include <CLI/CLI.hpp>
-
-#ifdef PROTLM_WITH_MPI
-#include <protlm/distributed.hpp>
-using Session = protlm::MpiSession;
-#else
-using Session = protlm::OneProcess;
-#endif
+#include <support/pretraining.hpp>
 
 namespace {
 
@@ -57,7 +48,7 @@ struct PretrainT5 : protlm::PretrainingOptions {
     }
 
     template <class S>
-    void train(Session const &session) const {
+    protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(store,
                                             protlm::choose_vocabulary(vocabulary, store, "t5", model.vocab_size));
@@ -67,12 +58,10 @@ struct PretrainT5 : protlm::PretrainingOptions {
         if (!weights.empty())
             protlm::load_weights(t5.parameters(), protlm::CheckpointFolder(weights), "");
 
-        protlm::pretrain(*this, proteins, t5, objective, session);
+        return protlm::pretrain(*this, proteins, t5, objective, session);
     }
 };
 
 } // namespace
 
-int main(int argc, char **argv) {
-    return protlm::pretraining_main<PretrainT5, CLI::App, CLI::ParseError, Session>(argc, argv);
-}
+int main(int argc, char **argv) { return examples::run_pretraining<PretrainT5>(argc, argv); }

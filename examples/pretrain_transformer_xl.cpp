@@ -2,16 +2,7 @@
 
 #include <protlm/model/transformer_xl.hpp>
 #include <protlm/objective/causal.hpp>
-#include <protlm/train/pretraining.hpp>
-
-#include <CLI/CLI.hpp>
-
-#ifdef PROTLM_WITH_MPI
-#include <protlm/distributed.hpp>
-using Session = protlm::MpiSession;
-#else
-using Session = protlm::OneProcess;
-#endif
+#include <support/pretraining.hpp>
 
 namespace {
 
@@ -32,7 +23,7 @@ struct PretrainTransformerXl : protlm::PretrainingOptions {
     }
 
     template <class S>
-    void train(Session const &session) const {
+    protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(
             store, protlm::choose_vocabulary(vocabulary, store, "transfo-xl", model.vocab_size));
@@ -42,12 +33,10 @@ struct PretrainTransformerXl : protlm::PretrainingOptions {
         if (!weights.empty())
             protlm::load_weights(transformer_xl.parameters(), protlm::CheckpointFolder(weights), "transformer.");
 
-        protlm::pretrain(*this, proteins, transformer_xl, objective, session);
+        return protlm::pretrain(*this, proteins, transformer_xl, objective, session);
     }
 };
 
 } // namespace
 
-int main(int argc, char **argv) {
-    return protlm::pretraining_main<PretrainTransformerXl, CLI::App, CLI::ParseError, Session>(argc, argv);
-}
+int main(int argc, char **argv) { return examples::run_pretraining<PretrainTransformerXl>(argc, argv); }

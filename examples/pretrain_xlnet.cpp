@@ -2,16 +2,7 @@
 
 #include <protlm/model/xlnet.hpp>
 #include <protlm/objective/permutation.hpp>
-#include <protlm/train/pretraining.hpp>
-
-#include <CLI/CLI.hpp>
-
-#ifdef PROTLM_WITH_MPI
-#include <protlm/distributed.hpp>
-using Session = protlm::MpiSession;
-#else
-using Session = protlm::OneProcess;
-#endif
+#include <support/pretraining.hpp>
 
 namespace {
 
@@ -33,7 +24,7 @@ struct PretrainXlnet : protlm::PretrainingOptions {
     }
 
     template <class S>
-    void train(Session const &session) const {
+    protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(store,
                                             protlm::choose_vocabulary(vocabulary, store, "xlnet", model.vocab_size));
@@ -43,12 +34,10 @@ struct PretrainXlnet : protlm::PretrainingOptions {
         if (!weights.empty())
             protlm::load_weights(xlnet.parameters(), protlm::CheckpointFolder(weights), "transformer.");
 
-        protlm::pretrain(*this, proteins, xlnet, objective, session);
+        return protlm::pretrain(*this, proteins, xlnet, objective, session);
     }
 };
 
 } // namespace
 
-int main(int argc, char **argv) {
-    return protlm::pretraining_main<PretrainXlnet, CLI::App, CLI::ParseError, Session>(argc, argv);
-}
+int main(int argc, char **argv) { return examples::run_pretraining<PretrainXlnet>(argc, argv); }

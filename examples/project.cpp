@@ -2,16 +2,15 @@
 
 #include "looking/map_page.hpp"
 
+#include <support/driver.hpp>
+
 #include <protlm/core/progress.hpp>
 #include <protlm/embed/label_table.hpp>
 #include <protlm/embed/protein_vectors.hpp>
 #include <protlm/embed/tsne.hpp>
 #include <protlm/hdf5.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <optional>
 
@@ -39,9 +38,8 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("-l,--labels", options.labels,
                    "table with a line of column names; the first column has ids; separated by tabs or commas");
     app.add_option("--column", options.column, "the table's column with labels (the second)");
-    app.add_option("--method", options.method, "tsne keeps neighbours together, pca shows the largest variance")
-        ->check(CLI::IsMember({"tsne", "pca"}))
-        ->capture_default_str();
+    examples::add_choice(app, "--method", options.method, {"tsne", "pca"},
+                         "tsne keeps neighbours together, pca shows the largest variance");
     app.add_flag("--composition", options.composition, "vectors are the proteins' compositions, from FASTA");
     app.add_flag("--cosine", options.cosine, "bring vectors to length 1 first, so that directions count alone");
     app.add_option("--layer", options.layer, "of a file with several layers (its last)");
@@ -54,7 +52,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--seed", options.tsne.seed, "of tsne's noise; the same seed draws the same map")
         ->capture_default_str();
     app.add_option("--colors", options.colors, "labels with a colour of their own, the commonest ones (at most 12)")
-        ->check(CLI::Range(1, 12))
+        ->check(examples::between(1, 12))
         ->capture_default_str();
     app.add_option("--point-size", options.point_size, "of pictures")->capture_default_str();
     app.add_option("--title", options.title, "of the map (what the vectors are)");
@@ -136,16 +134,7 @@ void project(Options const &options) {
 } // namespace
 
 int main(int argc, char **argv) {
-    CLI::App app;
     Options options;
-    describe(app, options);
-    CLI11_PARSE(app, argc, argv);
-    try {
-        Kokkos::ScopeGuard const kokkos(argc, argv);
-        project(options);
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "project: %s\n", error.what());
-        return 1;
-    }
-    return 0;
+    return examples::run_driver(
+        {"project"}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { project(options); });
 }

@@ -1,5 +1,7 @@
 // search: the nearest proteins by the cosine of their embeddings, as a table; or how well these find kin.
 
+#include <support/driver.hpp>
+
 #include <protlm/core/file.hpp>
 #include <protlm/core/progress.hpp>
 #include <protlm/embed/label_table.hpp>
@@ -7,11 +9,8 @@
 #include <protlm/embed/retrieval.hpp>
 #include <protlm/hdf5.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <optional>
 
 namespace {
@@ -35,7 +34,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("queries", options.queries, "embedding file; with --composition, FASTA")->required();
     app.add_option("database", options.database, "where to search (the queries, each but itself)");
     app.add_option("-k,--number", options.number, "proteins to name for each query")
-        ->check(CLI::PositiveNumber)
+        ->check(examples::at_least(1))
         ->capture_default_str();
     app.add_option("--least", options.least, "leave out smaller cosines");
     app.add_option("-o,--output", options.output, "table to write, separated by tabs; '-' is standard output")
@@ -144,16 +143,7 @@ void search(Options const &options) {
 } // namespace
 
 int main(int argc, char **argv) {
-    CLI::App app;
     Options options;
-    describe(app, options);
-    CLI11_PARSE(app, argc, argv);
-    try {
-        Kokkos::ScopeGuard const kokkos(argc, argv);
-        search(options);
-    } catch (std::exception const &error) {
-        std::fprintf(stderr, "search: %s\n", error.what());
-        return 1;
-    }
-    return 0;
+    return examples::run_driver(
+        {"search"}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { search(options); });
 }

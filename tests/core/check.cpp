@@ -29,6 +29,26 @@ BOOST_AUTO_TEST_CASE(check_is_silent_when_valid_and_throws_when_not) {
     BOOST_CHECK_THROW(check(false, "x"), std::runtime_error);
 }
 
+BOOST_AUTO_TEST_CASE(an_error_can_carry_the_setting_that_decides) {
+    Setting const setting{"on_long", "cut or skip"};
+    BOOST_CHECK_NO_THROW(check(true, setting, "never seen"));
+    BOOST_TEST(message_of([&] { fail(setting, "protein ", 'P', " is long"); }) ==
+               "protein P is long; on_long decides: cut or skip");
+    try {
+        std::string const values = "cut or skip"; // gone when the error is caught
+        check(false, Setting{"on_long", values}, "protein ", 'P', " is long");
+    } catch (Error const &error) {
+        Error const copy = error;
+        BOOST_TEST(copy.message() == "protein P is long");
+        BOOST_REQUIRE(copy.setting().has_value());
+        BOOST_TEST(copy.setting()->name == "on_long");
+        BOOST_TEST(copy.setting()->values == "cut or skip");
+    }
+    Error const plain("a file is not there");
+    BOOST_TEST(plain.message() == "a file is not there");
+    BOOST_TEST(!plain.setting().has_value());
+}
+
 // A hot loop may check: the message must cost nothing while all is well.
 struct CountsStreaming {
     int &count;

@@ -185,8 +185,8 @@ BOOST_AUTO_TEST_CASE(help_and_wrong_use) {
         BOOST_TEST(ended.status == status, options);
         BOOST_TEST(ended.text.find(message) != std::string::npos, options << ": " << ended.text);
     };
-    fails("--steps six", 104, "--steps");
-    fails("--optimizer sgd", 1, "optimizer is \"sgd\", expected adamw, lamb or adafactor");
+    fails("--steps six", 2, "--steps: is \"six\", expected a whole number");
+    fails("--optimizer sgd", 2, "optimizer is \"sgd\", expected adamw, lamb or adafactor");
     fails("--data missing.store", 1, "missing.store");
     fails("--weights missing", 1, "missing");
     fails("--vocabulary " + (run.folder / "proteins.fasta").string(), 1, "proteins.fasta");

@@ -41,6 +41,31 @@ class MpiSession {
     int rank() const { return rank_; }
     int size() const { return size_; }
 
+    /// This process's place among those on its machine, from 0; collective.
+    int node_rank() const {
+        MPI_Comm node = MPI_COMM_NULL;
+        check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node),
+                  "MPI_Comm_split_type");
+        int place = 0;
+        check_mpi(MPI_Comm_rank(node, &place), "MPI_Comm_rank");
+        check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+        return place;
+    }
+
+    /// The first rank whose `here` is true, or size() where none is; collective.
+    int first_rank_with(bool here) const {
+        int const mine = here ? rank_ : size_;
+        int first = size_;
+        check_mpi(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD), "MPI_Allreduce");
+        return first;
+    }
+
+    /// Ends the processes of all ranks, where there are others.
+    void abort(int status) const {
+        if (size_ > 1)
+            MPI_Abort(MPI_COMM_WORLD, status);
+    }
+
     /// Runs a driver: what `function` returns is the exit status, and an exception ends the job on all ranks with the
     /// message "PROGRAM: rank R: MESSAGE" (one rank: "PROGRAM: MESSAGE"), so that no rank waits for one that failed.
     template <class F>
@@ -55,8 +80,7 @@ class MpiSession {
             std::fputs(text.c_str(), stderr); // one call, so that ranks do not mix within a line
             std::fflush(stderr);
         }
-        if (size_ > 1)
-            MPI_Abort(MPI_COMM_WORLD, 1);
+        abort(1);
         return 1;
     }
 

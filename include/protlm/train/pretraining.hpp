@@ -5,7 +5,6 @@
 #include <protlm/train/trainer.hpp>
 
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <string>
 
@@ -16,7 +15,7 @@ struct PretrainingOptions {
     std::string data, output, config, weights, vocabulary, resume = "auto";
     TrainingOptions training;
     nlohmann::json objective_options; ///< as they are in force, for the record in checkpoints
-    bool quiet = false;
+    bool quiet = false;               ///< no progress, no summary
 
     /// @throws Error when examples can be longer than a model with learned positions takes
     void require_positions(index_t max_position_embeddings) const {
@@ -82,100 +81,9 @@ TrainingOutcome pretrain(PretrainingOptions const &options, TrainingData const &
     ObjectiveLoss<Objective, Model> const loss{objective, model, data.vocabulary};
     auto const done =
         trainer.run(loss, [&](CheckpointWriter const &folder) { model.save((folder / "vocab.txt").parent_path()); });
-    if (session.rank() == 0)
+    if (session.rank() == 0 && !options.quiet)
         report(done, options.output, Objective::predicts, model.parameters().table().parameter_count());
     return done;
-}
-
-namespace detail {
-
-inline constexpr char const *pretraining_help =
-    "\n  prepare proteins.fasta.gz --output proteins.store --held-out 0.02\n"
-    "  PROGRAM --data proteins.store --output run --config examples/configs/NAME.json --minutes 30\n"
-    "  mpirun -n 4 PROGRAM ...     the same on four ranks; set OMP_NUM_THREADS to cores per rank\n"
-    "run/step-XXXXXXXX/ are checkpoints that transformers and the other drivers load; run/log.jsonl has a line a "
-    "step.\n"
-    "Started again with the same output folder, it goes on where it was. SIGUSR1, SIGTERM or Ctrl-C: it finishes its\n"
-    "step, writes a checkpoint and ends (Slurm: --signal=USR1@120; under mpirun send SIGUSR1 to mpirun).";
-
-/// The config file comes first, so that the command line has the last word and --help shows the config's values.
-template <class App, class Program>
-void read_config(int argc, char **argv, Program &program) {
-    App app;
-    app.allow_extras()->set_help_flag();
-    app.add_option("--config", program.config);
-    app.parse(argc, argv);
-    if (program.config.empty())
-        return;
-    auto const fields = read_fields(program.config);
-    program.read_model(fields);
-    read_training_options(fields.object("training"), program.training);
-    read_options(fields.object("objective"), [&](auto &&f) { program.for_each_of_objective(f); });
-}
-
-template <class App, class Program>
-void offer_all(App &app, Program &program) {
-    std::string help = Program::about + std::string(pretraining_help);
-    for (std::size_t at; (at = help.find("PROGRAM")) != help.npos;)
-        help.replace(at, 7, Program::name);
-    app.description(help);
-    app.add_option("--data", program.data, "token store made by prepare")->required();
-    app.add_option("--output", program.output, "folder for checkpoints and log")->required();
-    app.add_option("--config", program.config,
-                   "JSON file: the model in the terms of Hugging Face's config.json, and the options below in sections "
-                   "\"training\" and \"objective\"; without it a small model");
-    app.add_option("--resume", program.resume,
-                   "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder")
-        ->capture_default_str();
-    app.add_option("--weights", program.weights,
-                   "begin with the weights of this model folder instead of random ones, with data and schedule anew: "
-                   "a second phase on longer proteins, or more training of a released model");
-    app.add_option("--vocabulary", program.vocabulary,
-                   "vocab.txt of the model; without it the store's where its size is vocab_size, else that of the "
-                   "ProtTrans model of this kind");
-    app.add_flag("-q,--quiet", program.quiet, "no progress");
-    offer_options(app, [&](auto &&f) { program.for_each_of_objective(f); });
-    add_training_options(app, program.training);
-}
-
-} // namespace detail
-
-/// `main` of a pre-training program. `Program` is derived from PretrainingOptions and has
-///
-///     static constexpr char const *name, *about;         // of the program, for messages and --help
-///     void read_model(Fields const &config);             // what a config file says of the model
-///     template <class F> void for_each_of_objective(F f) // its objective's options, see read_options
-///     template <class S, class Session> void train(Session const &) const; // with weights of scalar S
-///
-/// @tparam App, ParseError  CLI::App and CLI::ParseError of CLI11  @tparam Session  OneProcess or MpiSession
-/// @returns the exit status: 0, CLI11's for a wrong command line, 1 for any other error, with a message
-template <class Program, class App, class ParseError, class Session>
-int pretraining_main(int argc, char **argv) {
-    try {
-        Session const session(argc, argv);
-        return session.run_guarded(Program::name, [&] {
-            App app;
-            Program program;
-            try {
-                detail::read_config<App>(argc, argv, program);
-                detail::offer_all(app, program);
-                app.parse(argc, argv);
-            } catch (ParseError const &error) {
-                return app.exit(error);
-            }
-            program.training.validate();
-            program.objective_options = options_json([&](auto &&f) { program.for_each_of_objective(f); });
-            Kokkos::ScopeGuard const kokkos(argc, argv);
-            if (program.training.precision == "bfloat16")
-                program.template train<bfloat16>(session);
-            else
-                program.template train<float>(session);
-            return 0;
-        });
-    } catch (std::exception const &error) { // of the session itself
-        std::fprintf(stderr, "%s: %s\n", Program::name, error.what());
-        return 1;
-    }
 }
 
 } // namespace protlm::inline v0

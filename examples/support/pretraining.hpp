@@ -1,0 +1,99 @@
+// What all pretrain drivers do alike: options, config file, help.
+#pragma once
+
+#include <support/driver.hpp>
+
+#include <protlm/train/pretraining.hpp>
+#ifdef PROTLM_WITH_MPI
+#include <protlm/distributed.hpp>
+#endif
+
+#include <string>
+
+namespace examples {
+
+#ifdef PROTLM_WITH_MPI
+using Session = protlm::MpiSession;
+#else
+using Session = protlm::OneProcess;
+#endif
+
+inline constexpr char const *pretraining_help =
+    "\n  prepare proteins.fasta.gz --output proteins.store --held-out 0.02\n"
+    "  PROGRAM --data proteins.store --output run --config examples/configs/NAME.json --minutes 30\n"
+    "  mpirun -n 4 PROGRAM ...     the same on four ranks; set OMP_NUM_THREADS to cores per rank\n"
+    "run/step-XXXXXXXX/ are checkpoints that transformers and the other drivers load; run/log.jsonl has a line a "
+    "step.\n"
+    "Started again with the same output folder, it goes on where it was. SIGUSR1, SIGTERM or Ctrl-C: it finishes its\n"
+    "step, writes a checkpoint and ends with exit status 75 (Slurm: --signal=USR1@120; under mpirun send SIGUSR1 to\n"
+    "mpirun).";
+
+/// The config file comes first, so that the command line has the last word and --help shows the config's values.
+template <class Program>
+void read_config(Arguments const &arguments, Program &program) {
+    CLI::App app;
+    app.allow_extras()->set_help_flag();
+    app.add_option("--config", program.config);
+    try {
+        app.parse(Arguments(arguments.rbegin(), arguments.rend()));
+    } catch (CLI::ParseError const &) {
+        return; // the whole command line has the same mistake
+    }
+    if (program.config.empty())
+        return;
+    auto const fields = protlm::read_fields(program.config);
+    program.read_model(fields);
+    protlm::read_training_options(fields.object("training"), program.training);
+    protlm::read_options(fields.object("objective"), [&](auto &&f) { program.for_each_of_objective(f); });
+}
+
+template <class Program>
+void describe_pretraining(CLI::App &app, Program &program) {
+    std::string help = Program::about + std::string(pretraining_help);
+    for (std::size_t at; (at = help.find("PROGRAM")) != help.npos;)
+        help.replace(at, 7, Program::name);
+    app.description(help);
+    app.add_option("--data", program.data, "token store made by prepare")->required();
+    app.add_option("-o,--output", program.output, "folder for checkpoints and log")->required();
+    app.add_option("--config", program.config,
+                   "JSON file: the model in the terms of Hugging Face's config.json, and the options below in sections "
+                   "\"training\" and \"objective\"; without it a small model");
+    app.add_option("--resume", program.resume,
+                   "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder")
+        ->capture_default_str();
+    app.add_option("--weights", program.weights,
+                   "begin with the weights of this model folder instead of random ones, with data and schedule anew: "
+                   "a second phase on longer proteins, or more training of a released model");
+    app.add_option("--vocabulary", program.vocabulary,
+                   "vocab.txt of the model; without it the store's where its size is vocab_size, else that of the "
+                   "ProtTrans model of this kind");
+    app.add_flag("-q,--quiet", program.quiet, "no progress, no summary");
+    protlm::offer_options(app, [&](auto &&f) { program.for_each_of_objective(f); });
+    protlm::add_training_options(app, program.training);
+    app.callback([&program] { program.training.validate(); });
+}
+
+/// `main` of a pre-training driver. `Program` is derived from protlm::PretrainingOptions and has
+///
+///     static constexpr char const *name, *about;         // of the program, for messages and --help
+///     void read_model(Fields const &config);             // what a config file says of the model
+///     template <class F> void for_each_of_objective(F f) // its objective's options, see protlm::read_options
+///     template <class S> TrainingOutcome train(Session const &) const; // with weights of scalar S
+template <class Program>
+int run_pretraining(int argc, char **argv) {
+    Program program;
+    auto const describe = [&](CLI::App &app, Arguments const &arguments) {
+        read_config(arguments, program);
+        describe_pretraining(app, program);
+    };
+    auto const run = [&](Session const &session) {
+        program.objective_options = protlm::options_json([&](auto &&f) { program.for_each_of_objective(f); });
+        auto const outcome = program.training.precision == "bfloat16"
+                                 ? program.template train<protlm::bfloat16>(session)
+                                 : program.template train<float>(session);
+        return outcome.interrupted ? interrupted : done;
+    };
+    return run_driver<Session>({Program::name}, argc, argv, describe, run);
+}
+
+} // namespace examples
