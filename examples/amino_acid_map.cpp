@@ -117,21 +117,24 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
 
 struct Options {
     std::string model, prefix = "amino_acids", title = "Amino acids as the model sees them";
+    bool quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
     app.description("Draws the word embeddings of the 20 amino acids in two dimensions, by principal components.\n"
                     "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
-    app.add_option("-m,--model", options.model, "folder of a checkpoint, or of a run")->required();
+    app.add_option("model,-m,--model", options.model, "folder of a checkpoint, or of a run")->required();
     app.add_option("-o,--output", options.prefix, "PREFIX of the files")->capture_default_str();
+    app.add_flag("-q,--quiet", options.quiet, "no summary");
     app.add_option("--title", options.title, "of the picture")->capture_default_str();
 }
 
 void draw_map(Options const &options) {
-    auto const &[model, prefix, title] = options;
+    auto const &[model, prefix, title, quiet] = options;
     protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
     draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
-    std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
+    if (!quiet)
+        std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
 }
 
 } // namespace

@@ -34,9 +34,10 @@ void describe(CLI::App &app, Options &options) {
                     "Examples: convert prot_t5_xl_uniref50 prot_t5_bf16 --precision bfloat16\n"
                     "          convert pytorch_model.bin model.safetensors\n"
                     "          convert --inspect prot_bert");
-    app.add_option("input", options.input, "folder of a model, or a file of weights (.safetensors, .bin, .pt)")
+    app.add_option("model,-m,--model", options.input,
+                   "folder of a model, or a file of weights (.safetensors, .bin, .pt)")
         ->required();
-    app.add_option("output", options.output,
+    app.add_option("output,-o,--output", options.output,
                    "what to write: a file NAME.safetensors, or a new folder, which also gets the input folder's "
                    "config.json and files of tokens");
     examples::add_choice<std::optional<DataType>>(

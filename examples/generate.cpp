@@ -22,7 +22,7 @@ using Proteins = std::vector<protlm::MaskedProtein>;
 struct Options {
     std::string model, output, method = "greedy", mask = "?", without = "XBZUO";
     std::vector<std::string> inputs;
-    bool rewrite = false, spans = false, force = false;
+    bool rewrite = false, spans = false, force = false, quiet = false;
     protlm::index_t batch = 16;
     protlm::GenerationPlan plan;
 };
@@ -30,10 +30,11 @@ struct Options {
 void describe(CLI::App &app, Options &o) {
     app.description("Lets a trained model write proteins. T5 fills in the residues of given proteins that are masked "
                     "by '?'; the others stay. Transformer-XL goes on where given proteins end, or begins new ones.");
-    app.add_option("model", o.model, "folder with config.json and weights, or of a training run")->required();
+    app.add_option("model,--model", o.model, "folder with config.json and weights, or of a training run")->required();
     app.add_option("inputs", o.inputs, "FASTA files, plain or compressed; - is standard input");
     app.add_option("-o,--output", o.output, "FASTA file to write")->required();
     app.add_flag("-f,--force", o.force, "replace the output file if it exists");
+    app.add_flag("-q,--quiet", o.quiet, "no progress, no summary");
     app.add_option("--mask", o.mask, "T5: letters that stand for a residue to fill in, as ?X-")->capture_default_str();
     auto *const rewrite = app.add_flag("--rewrite", o.rewrite, "T5: write the whole protein anew, of another length");
     app.add_flag("--spans", o.spans, "T5 trained with --spans: a run of masked residues becomes as many as it may")
@@ -51,7 +52,7 @@ template <class DecoderOf, class StartOf, class Finished>
 void generate_all(Options const &o, Proteins const &proteins, protlm::Vocabulary const &vocabulary, Context &context,
                   DecoderOf decoder_of, StartOf start_of, Finished finished) {
     protlm::AtomicFile file(o.output);
-    protlm::Progress progress("generate", "proteins", double(proteins.size()));
+    protlm::Progress progress("generate", "proteins", double(proteins.size()), o.quiet);
     for (std::size_t first = 0; first < proteins.size(); first += static_cast<std::size_t>(o.batch)) {
         auto const count = std::min(proteins.size() - first, static_cast<std::size_t>(o.batch));
         auto const batch = std::span(proteins).subspan(first, count);

@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_full_or_closed_standard_output_is_an_error) {
     for (auto const &name : drivers()) {
         auto const full = run("DRIVERS/" + name + " --help > /dev/full");
         BOOST_TEST(full.status == 1, name);
-        BOOST_TEST(full.error == name + ": standard output: No space left on device\n");
+        BOOST_TEST(full.error.starts_with(name + ": standard output: "), full.error);
         auto const closed = run("DRIVERS/" + name + " --help >&-");
         BOOST_TEST(closed.status == 1, name);
         BOOST_TEST(has(closed.error, "standard output: "), closed.error);
@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(tables_on_standard_output_are_nothing_but_tables) {
     BOOST_TEST(ran.error == "", ran.error);
     auto const full = run("DRIVERS/search in.fasta --composition > /dev/full");
     BOOST_TEST(full.status == 1);
-    BOOST_TEST(full.error == "search: standard output: No space left on device\n");
+    BOOST_TEST(full.error.starts_with("search: standard output: "), full.error);
     BOOST_TEST(run("DRIVERS/search in.fasta --composition -k 1 --kokkos-threads=1").output == ran.output);
 }
 
