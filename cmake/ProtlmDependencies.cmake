@@ -17,7 +17,7 @@ macro(protlm_require name version found)
     endif()
 endmacro()
 
-# Kokkos 3.4 or newer, Eigen, nlohmann-json, zlib, zstd and threads; cuBLAS when Kokkos has CUDA.
+# Kokkos 3.4 or newer, Eigen, nlohmann-json, zlib, zstd, liblzma where it is, and threads; cuBLAS when Kokkos has CUDA.
 # Sets PROTLM_HAVE_CORE, and PROTLM_MISSING to the names of what was not found.
 macro(protlm_find_core)
     set(PROTLM_MISSING "")
@@ -27,6 +27,7 @@ macro(protlm_find_core)
     protlm_find(ZLIB::ZLIB ZLIB QUIET)
     protlm_find(Threads::Threads Threads QUIET)
     protlm_find_zstd()
+    protlm_find_lzma()
     foreach(protlm_target Kokkos::kokkos Eigen3::Eigen nlohmann_json::nlohmann_json ZLIB::ZLIB protlm::zstd
                           Threads::Threads)
         if(NOT TARGET ${protlm_target})
@@ -65,6 +66,25 @@ macro(protlm_find_zstd)
             add_library(protlm::zstd UNKNOWN IMPORTED)
             set_target_properties(protlm::zstd PROPERTIES IMPORTED_LOCATION "${PROTLM_ZSTD_LIBRARY}"
                                   INTERFACE_INCLUDE_DIRECTORIES "${PROTLM_ZSTD_INCLUDE_DIR}")
+        endif()
+    endif()
+endmacro()
+
+# liblzma, for FASTA files that xz compressed: protlm::lzma, which is empty where there is none. The macro
+# PROTLM_HAVE_LZMA comes with it. CMake's own module for it compiles a program, this does not.
+macro(protlm_find_lzma)
+    if(NOT TARGET protlm::lzma)
+        find_path(PROTLM_LZMA_INCLUDE_DIR lzma.h)
+        find_library(PROTLM_LZMA_LIBRARY NAMES lzma liblzma)
+        mark_as_advanced(PROTLM_LZMA_INCLUDE_DIR PROTLM_LZMA_LIBRARY)
+        add_library(protlm::lzma INTERFACE IMPORTED)
+        if(TARGET LibLZMA::LibLZMA)
+            set_target_properties(protlm::lzma PROPERTIES INTERFACE_LINK_LIBRARIES LibLZMA::LibLZMA
+                                  INTERFACE_COMPILE_DEFINITIONS PROTLM_HAVE_LZMA)
+        elseif(PROTLM_LZMA_INCLUDE_DIR AND PROTLM_LZMA_LIBRARY)
+            set_target_properties(protlm::lzma PROPERTIES INTERFACE_LINK_LIBRARIES "${PROTLM_LZMA_LIBRARY}"
+                                  INTERFACE_INCLUDE_DIRECTORIES "${PROTLM_LZMA_INCLUDE_DIR}"
+                                  INTERFACE_COMPILE_DEFINITIONS PROTLM_HAVE_LZMA)
         endif()
     endif()
 endmacro()

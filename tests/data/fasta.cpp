@@ -121,14 +121,100 @@ BOOST_AUTO_TEST_CASE(masking_keeps_lengths) {
                   {{"a", "MXK"}, {"b", "XXT"}, {"c", "XXM"}});
     std::string text = ">a\n";
     for (int byte = 1; byte < 256; ++byte)
-        if (std::string("\n\r\t -*").find(static_cast<char>(byte)) == std::string::npos)
+        if (std::string("\n\r\t -*>").find(static_cast<char>(byte)) == std::string::npos)
             text.append("A").push_back(static_cast<char>(byte));
-    BOOST_TEST(read(text, InvalidLetters::mask).at(0).second.size() == 2u * 249u);
+    BOOST_TEST(read(text, InvalidLetters::mask).at(0).second.size() == 2u * 248u);
     auto const few = Vocabulary::from_pieces({"[UNK]", "A"});
     FastaReader reader = FastaReader::from_memory(">a\nALU", few, {InvalidLetters::mask});
     BOOST_TEST((reader.next()->tokens[1]) == 0);
+    BOOST_TEST(reader.counts().masked == 2u); // U too: nothing becomes the unknown token unless that is asked for
     check_error([] { FastaReader::from_memory("", Vocabulary::from_pieces({"A"}), {InvalidLetters::mask}); },
                 "neither X");
+}
+
+BOOST_AUTO_TEST_CASE(letters_that_a_vocabulary_lacks_are_not_read_without_a_word) {
+    auto const read_with = [](Vocabulary const &vocabulary, std::string_view text) {
+        FastaReader reader = FastaReader::from_memory(text, vocabulary, {}, "x.fasta");
+        return std::string(decode(vocabulary, reader.next()->tokens));
+    };
+    auto const few = Vocabulary::from_pieces({"[PAD]", "[UNK]", "A", "C", "X"});
+    BOOST_TEST(read_with(few, ">a\nACUXB") == "ACXXX");
+    check_error([&] { read_with(few, ">a\nACM"); }, "x.fasta:2:3: letter 'M' (record a) is not in the alphabet");
+    check_error([&] { read_with(few, ">a\nAc\nm"); }, "x.fasta:3:1: letter 'm' (record a) is not in the alphabet");
+    for (char const letter : std::string_view("XUZOBxj")) {
+        check_error([&] { read_with(Vocabulary::protxlnet(), std::string(">a\nMK") + letter); },
+                    std::string("x.fasta:2:3: letter '") + letter + "' (record a) is not in the alphabet");
+        FastaReader reader =
+            FastaReader::from_memory(std::string(">a\nMK") + letter, Vocabulary::protxlnet(), {InvalidLetters::mask});
+        BOOST_TEST((reader.next()->tokens[2]) == 0); // <unk>
+        BOOST_TEST(reader.counts().masked == 1u);
+        BOOST_TEST(reader.counts().mapped == 0u);
+    }
+    BOOST_TEST(read_with(Vocabulary::protalbert(), ">a\nMKXUB") == "MKXXX");
+}
+
+BOOST_AUTO_TEST_CASE(a_carriage_return_alone_swallows_no_protein) {
+    std::string const lone = "a carriage return without a line feed";
+    check_error([] { drain(">a\rMKTAYI\r\n>b\nAAAA\n"); }, "x.fasta:1: the line holds a carriage return without");
+    check_error([&] { drain(">a\rMKTAYI\r>b\rAAAA\r"); }, "x.fasta:1: the line holds " + lone);
+    check_error([&] { drain(">a\nMK\n>b c\rMKT\n"); }, "x.fasta:3: the line holds " + lone);
+    check_error([&] { drain(">a\nMKT\r>b\nMK\n"); },
+                "x.fasta:2:5: letter '>' (record a) stands inside a line, behind a");
+    check_error([&] { drain(">a\nMKT\r;b\nMK\n"); },
+                "x.fasta:2:5: letter ';' (record a) stands inside a line, behind a");
+    check_error([&] { drain(";note\r>a\rMKT\r"); }, "x.fasta:1: the line holds " + lone);
+    check_error([&] { drain(">a\nMK\n;note\r>b\rMKT\n"); }, "x.fasta:3: the line holds " + lone);
+    check_error([] { read(">a\nMK>b\nM", InvalidLetters::mask); }, "stands inside a line; is a line end missing?");
+    check_records(read(">a\r\r\nMK\r\r\nT\r\r\n>b \r\r\nA"), {{"a", "MKT"}, {"b", "A"}}); // CR CR LF
+    check_records(read(">a\r\nMK\rT\r\n>b\r"), {{"a", "MKT"}, {"b", ""}});
+}
+
+BOOST_AUTO_TEST_CASE(headers_are_utf8_without_control_characters) {
+    FastaReader reader = reader_of(">prot\xE9ine \xC4\nM\n>prot\xC3\xA9ine \xF0\x9F\xA7\xAC\nM\n>n\x01m a\tb\nM\n");
+    BOOST_TEST(reader.next()->header == "prot\xC3\xA9ine \xC3\x84");
+    BOOST_TEST(reader.next()->header == "prot\xC3\xA9ine \xF0\x9F\xA7\xAC");
+    BOOST_TEST(reader.next()->header == "n\x01m a\tb");
+    BOOST_TEST(reader.counts().latin1 == 1u);
+    // Overlong, cut, surrogate, above U+10FFFF, never a first byte: no UTF-8, so all are taken for Latin-1.
+    for (std::string const bytes : {"\xC1\xAF", "\xE0\xA0", "\xED\xA0\xA0", "\xF4\xA0\xA0\xA0", "\xFF"}) {
+        std::string const text = ">a" + bytes + "\nM\n";
+        FastaReader odd = reader_of(text);
+        BOOST_TEST(odd.next()->header.size() == 1 + 2 * bytes.size());
+        BOOST_TEST(odd.counts().latin1 == 1u);
+    }
+    check_error([] { drain(">a\nM\n>b \x92s\nM\n"); }, "x.fasta:3: the header is neither UTF-8 nor Latin-1");
+    check_error([] { drain(std::string_view(">a\nM\n>b\0c\nM\n", 12)); }, "x.fasta:3: the header holds a zero byte");
+    check_error([] { drain(">a\x1B[31m\nM\n"); }, "x.fasta:1: the header holds the control character with code 27");
+    check_error([] { drain(">a\nM\n>\x7F"); }, "x.fasta:3: the header holds the control character with code 127");
+}
+
+BOOST_AUTO_TEST_CASE(lines_and_records_have_a_limit) {
+    std::size_t const most = detail::most_header_bytes;
+    std::string const longest = ">" + std::string(most, 'h') + "\nM";
+    FastaReader reader = reader_of(longest);
+    BOOST_TEST(reader.next()->header.size() == most);
+    check_error([&] { drain(">a\nM\n>" + std::string(most + 1, 'h') + "\nM"); },
+                "x.fasta:3: a header or comment of more than");
+    check_error([&] { drain(">a\nM\n;" + std::string(most + 1, 'h') + "\nM"); },
+                "x.fasta:3: a header or comment of more than");
+    std::string const long_text = ">a\n" + std::string(FastaReader::most_residues + 1, 'A');
+    check_error([&] { drain(long_text); }, "x.fasta:2: record a has more than 134217728 residues");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_dna_is_said) {
+    auto const source_of = [](std::string const &sequence) {
+        std::string const text = ">a\n" + sequence + "\n>b\nacgtun\n";
+        FastaReader reader = reader_of(text);
+        while (reader.next())
+            continue;
+        return reader.counts().nucleotides;
+    };
+    std::string dna;
+    for (int i = 0; i < 300; ++i)
+        dna += "ACGTn";
+    BOOST_TEST(source_of(dna) == "x.fasta");
+    BOOST_TEST(source_of(dna.substr(0, 900)) == "");
+    BOOST_TEST(source_of(dna + "M") == "");
 }
 
 BOOST_AUTO_TEST_CASE(random_texts_equal_a_plain_reader) {

@@ -40,6 +40,17 @@ std::string zstd(std::string_view text) {
     return out;
 }
 
+#ifdef PROTLM_HAVE_LZMA
+std::string xz(std::string_view text, std::uint32_t preset = 1) {
+    std::string out(lzma_stream_buffer_bound(text.size()), '\0');
+    std::size_t size = 0;
+    lzma_easy_buffer_encode(preset, LZMA_CHECK_CRC64, nullptr, reinterpret_cast<std::uint8_t const *>(text.data()),
+                            text.size(), reinterpret_cast<std::uint8_t *>(out.data()), &size, out.size());
+    out.resize(size);
+    return out;
+}
+#endif
+
 /// All records as one text, and what was counted.
 std::string read(std::vector<std::string> const &paths, InvalidLetters invalid = InvalidLetters::error) {
     Vocabulary const vocabulary = Vocabulary::protbert();
@@ -83,18 +94,27 @@ BOOST_AUTO_TEST_CASE(plain_gzip_zstd_and_pipes_read_the_same) {
                                 "abc",
                                 11);
     // Names say nothing: the first bytes tell.
-    std::vector<std::pair<std::string, std::string>> const files{{"plain.gz", std::string(text)},
-                                                                 {"one.fasta", gzip(text)},
-                                                                 {"two", part1 + part2},
-                                                                 {"padded", gzip(text) + std::string(700'000, '\0')},
-                                                                 {"bgzip", part1 + gzip("") + part2 + gzip("")},
-                                                                 {"zstd.fasta", zstd(text)},
-                                                                 {"frames", frame1 + frame2},
-                                                                 {"pzstd", skippable + frame1 + frame2}};
+    std::vector<std::pair<std::string, std::string>> files{{"plain.gz", std::string(text)},
+                                                           {"one.fasta", gzip(text)},
+                                                           {"two", part1 + part2},
+                                                           {"padded", gzip(text) + std::string(700'000, '\0')},
+                                                           {"bgzip", part1 + gzip("") + part2 + gzip("")},
+                                                           {"zstd.fasta", zstd(text)},
+                                                           {"frames", frame1 + frame2},
+                                                           {"pzstd", skippable + frame1 + frame2}};
+#ifdef PROTLM_HAVE_LZMA
+    files.emplace_back("xz.fasta", xz(text));
+    std::string const four_zeros(4, '\0');
+    files.emplace_back("streams", xz(text.substr(0, 777)) + four_zeros + xz("") + xz(text.substr(777)) + four_zeros);
+#endif
     for (auto const &[name, bytes] : files)
         BOOST_TEST((read({folder.write(name, bytes).string()}) == large.expected), name);
 
-    for (std::string const &bytes : {std::string(text), gzip(text), zstd(text)}) {
+    std::vector<std::string> contents{std::string(text), gzip(text), zstd(text)};
+#ifdef PROTLM_HAVE_LZMA
+    contents.push_back(xz(text));
+#endif
+    for (std::string const &bytes : contents) {
         std::string const pipe = (folder / "pipe").string();
         BOOST_REQUIRE_EQUAL(::mkfifo(pipe.c_str(), 0600), 0);
         std::thread writer([&] { folder.write("pipe", bytes); });
@@ -167,16 +187,87 @@ BOOST_AUTO_TEST_CASE(damaged_and_truncated_compression_is_an_error) {
     BOOST_CHECK_THROW(read({folder.write("x", damaged).string()}), Error);
     check_error([&] { read({folder.write("x", zipped + "more").string()}); }, "bytes after the gzip data");
     check_error([&] { read({folder.write("x", zipped + "\x1F").string()}); }, "bytes after the gzip data");
-    check_error(
-        [&] {
-            read({folder
-                      .write("x", std::string("\xFD"
-                                              "7zXZ\0abc",
-                                              9))
-                      .string()});
-        },
-        "xz is not supported");
-    check_error([&] { read({folder.write("x", "BZh91AY").string()}); }, "bzip2 is not supported");
+    check_error([&] { read({folder.write("x", "BZh91AY").string()}); }, "is compressed by bzip2");
+}
+
+#ifdef PROTLM_HAVE_LZMA
+BOOST_AUTO_TEST_CASE(damaged_xz_is_an_error) {
+    TemporaryFolder const folder;
+    std::mt19937_64 random(10);
+    std::string const text = ">a\n" + test::random_protein(random, 5000) + "\n", whole = xz(text);
+    auto const message_of = [&](std::string const &bytes) {
+        try {
+            read({folder.write("x", bytes).string()});
+        } catch (Error const &error) {
+            return std::string(error.what());
+        }
+        return std::string("nothing");
+    };
+    for (std::size_t size = 6; size < whole.size(); size += 1 + size / 20)
+        BOOST_TEST(message_of(whole.substr(0, size)).find("x: the xz data end too early") != std::string::npos);
+    for (std::size_t at = 6; at < whole.size(); at += 1 + at / 10) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+        BOOST_TEST(message_of(damaged).find("xz") != std::string::npos, at);
+    }
+    BOOST_TEST(message_of(whole + "more and more").find("damaged xz data") != std::string::npos);
+    BOOST_TEST(message_of(whole + std::string(3, '\0')).find("xz data") != std::string::npos); // padding is 4 bytes
+    lzma_options_lzma options;
+    lzma_lzma_preset(&options, 1);
+    options.dict_size = std::uint32_t(1) << 30;
+    lzma_filter filters[] = {{LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, nullptr}};
+    std::string greedy(100'000, '\0');
+    std::size_t size = 0;
+    lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, nullptr, reinterpret_cast<std::uint8_t const *>(text.data()),
+                              text.size(), reinterpret_cast<std::uint8_t *>(greedy.data()), &size, greedy.size());
+    BOOST_REQUIRE(size > 0);
+    BOOST_TEST(message_of(greedy.substr(0, size)).find("bytes of memory to decompress, 268435456 are allowed") !=
+               std::string::npos);
+}
+#endif
+
+BOOST_AUTO_TEST_CASE(what_is_no_fasta_is_named) {
+    TemporaryFolder const folder;
+    std::string tar(512, '\0');
+    tar.replace(0, 7, "a.fasta").replace(257, 5, "ustar");
+    std::string const fasta = ">a\nMK\n", zip(std::string("PK\x03\x04") + std::string(300, 'z'));
+    auto const refused = [&](std::string const &bytes, std::string const &kind) {
+        check_error([&] { read({folder.write("x.gz", bytes).string()}); }, "x.gz: is no FASTA file, but " + kind);
+    };
+    refused(tar, "a tar archive");
+    refused(gzip(tar), "a tar archive");
+    refused(zstd(tar), "a tar archive");
+    refused(zip, "a zip archive");
+    refused(gzip(gzip(fasta)), "compressed twice");
+    refused(gzip(zstd(fasta)), "compressed twice");
+    refused(zstd(gzip(fasta)), "compressed twice");
+    refused("PLMSTORE" + std::string(300, '\0'), "a token store");
+    refused("\x89HDF\r\n\x1A\n" + std::string(300, '\0'), "an HDF5 file");
+    check_error([&] { read({"-", "-"}); }, "standard input (-) is given twice");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_others_write_into_is_an_error) {
+    TemporaryFolder const folder;
+    std::string text;
+    while (text.size() < (6u << 20))
+        text += ">a\nMKTAYIAKQRQISFVKSHFSRQ\n";
+    std::vector<std::string> contents{text, gzip(text), zstd(text)};
+    for (std::string const &bytes : contents) {
+        std::string const path = folder.write("x", bytes).string();
+        Vocabulary const vocabulary = Vocabulary::protbert();
+        FastaReader reader({path}, vocabulary);
+        BOOST_TEST(reader.next().has_value());
+        folder.write("x", bytes + "\n"); // truncates it and writes it anew
+        std::string error;
+        try {
+            while (reader.next())
+                continue;
+        } catch (Error const &e) {
+            error = e.what();
+        }
+        BOOST_TEST(error.starts_with(path + ": "), error);
+        BOOST_TEST(error.find("changed while it was being read") != std::string::npos, error);
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

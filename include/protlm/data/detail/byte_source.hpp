@@ -2,94 +2,18 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/file.hpp>
-
-#include <zlib.h>
-#include <zstd.h>
+#include <protlm/data/detail/compressed_streams.hpp>
+#include <protlm/data/detail/descriptor.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
-#include <vector>
 
 namespace protlm::inline v0::detail {
-
-using Bytes = std::span<std::uint8_t const>;
-
-/// A file descriptor that is closed on destruction, read through one buffer. Standard input is read, not closed.
-class Descriptor {
-  public:
-    static constexpr std::size_t buffer_bytes = std::size_t(1) << 18;
-
-    /// @param path  "-" is standard input
-    explicit Descriptor(std::string path) : name_(std::move(path)), buffer_(buffer_bytes) {
-        file_ = name_ == "-" ? STDIN_FILENO : ::open(name_.c_str(), O_RDONLY | O_CLOEXEC);
-        check(file_ >= 0, name_, ": cannot open: ", std::strerror(errno));
-        name_ = name_ == "-" ? "standard input" : name_;
-    }
-    Descriptor(Descriptor &&other) noexcept
-        : name_(std::move(other.name_)), buffer_(std::move(other.buffer_)), begin_(other.begin_), end_(other.end_),
-          consumed_(other.consumed_), file_(std::exchange(other.file_, -1)) {}
-    Descriptor &operator=(Descriptor &&) = delete;
-    ~Descriptor() {
-        if (file_ > STDIN_FILENO)
-            ::close(file_);
-    }
-
-    /// Fills the buffer to at least `size` bytes where the file has them, and shows it without consuming.
-    Bytes peek(std::size_t size) {
-        if (end_ - begin_ < size && begin_ > 0) {
-            std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-            end_ -= std::exchange(begin_, 0);
-        }
-        while (end_ - begin_ < size && !at_end_)
-            fill();
-        return {buffer_.data() + begin_, end_ - begin_};
-    }
-    /// The next bytes; empty at the end. Valid until the next call.
-    Bytes read() {
-        Bytes const bytes = peek(1);
-        skip(bytes.size());
-        return bytes;
-    }
-    void skip(std::size_t size) {
-        begin_ += size;
-        consumed_ += size;
-        if (begin_ == end_)
-            begin_ = end_ = 0;
-    }
-    bool is_regular() const {
-        struct stat status {};
-        return ::fstat(file_, &status) == 0 && S_ISREG(status.st_mode);
-    }
-    std::string const &name() const { return name_; }
-    std::uint64_t consumed() const { return consumed_; }
-
-  private:
-    void fill() {
-        ssize_t got = -1;
-        do
-            got = ::read(file_, buffer_.data() + end_, buffer_.size() - end_);
-        while (got < 0 && errno == EINTR);
-        check(got >= 0, name_, ": cannot read: ", std::strerror(errno));
-        at_end_ = got == 0;
-        end_ += static_cast<std::size_t>(got);
-    }
-    std::string name_;
-    std::vector<std::uint8_t> buffer_;
-    std::size_t begin_ = 0, end_ = 0;
-    std::uint64_t consumed_ = 0;
-    int file_ = -1;
-    bool at_end_ = false;
-};
 
 /// Bytes as they are: pipes and standard input.
 class PlainStream {
@@ -115,6 +39,7 @@ class MappedSlices {
     explicit MappedSlices(Bytes memory) : rest_(memory) {}
 
     Bytes read() {
+        file_.check_unchanged(); // at the end too, so that nothing was read of a file that others write into
         Bytes const slice = rest_.first(std::min(rest_.size(), slice_bytes));
 #ifdef MADV_POPULATE_READ // one call instead of a fault a page; older kernels refuse it, and the pages fault in
         if (file_.size() != 0 && !slice.empty())
@@ -132,99 +57,36 @@ class MappedSlices {
     std::uint64_t consumed_ = 0;
 };
 
-/// Gzip with any number of members (as bgzip writes them) and zero padding after the last.
-class GzipStream {
-  public:
-    explicit GzipStream(Descriptor input) : input_(std::move(input)), output_(std::size_t(1) << 18) {
-        check(inflateInit2(stream_.get(), 15 + 16) == Z_OK, input_.name(), ": cannot start zlib");
-    }
-    Bytes read() {
-        while (true) {
-            if (member_ended_ && !next_member())
-                return {};
-            Bytes const bytes = input_.peek(1);
-            check(!bytes.empty(), input_.name(), ": the gzip data end too early (truncated file?)");
-            stream_->next_in = const_cast<Bytef *>(bytes.data());
-            stream_->avail_in = static_cast<uInt>(bytes.size());
-            stream_->next_out = output_.data();
-            stream_->avail_out = static_cast<uInt>(output_.size());
-            int const result = inflate(stream_.get(), Z_NO_FLUSH);
-            check(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR, input_.name(),
-                  ": damaged gzip data: ", stream_->msg ? stream_->msg : "unexpected preset dictionary");
-            input_.skip(bytes.size() - stream_->avail_in);
-            member_ended_ = result == Z_STREAM_END;
-            if (std::size_t const size = output_.size() - stream_->avail_out; size > 0)
-                return {output_.data(), size};
-        }
-    }
-    std::uint64_t consumed() const { return input_.consumed(); }
-
-  private:
-    struct End {
-        void operator()(z_stream *stream) const {
-            inflateEnd(stream);
-            delete stream;
-        }
-    };
-    bool next_member() {
-        Bytes bytes = input_.peek(2);
-        while (!bytes.empty() && bytes[0] == 0) { // tapes and some servers pad with zeros
-            input_.skip(1);
-            bytes = input_.peek(2);
-        }
-        check(bytes.empty() || (bytes.size() > 1 && bytes[0] == 0x1F && bytes[1] == 0x8B), input_.name(),
-              ": bytes after the gzip data that are no gzip data");
-        inflateReset(stream_.get());
-        return !bytes.empty();
-    }
-    Descriptor input_;
-    std::vector<std::uint8_t> output_;
-    std::unique_ptr<z_stream, End> stream_{new z_stream{}};
-    bool member_ended_ = false;
-};
-
-/// Zstandard with any number of frames and windows as large as `zstd --long=31` makes them.
-class ZstdStream {
-  public:
-    explicit ZstdStream(Descriptor input) : input_(std::move(input)), output_(ZSTD_DStreamOutSize()) {
-        check(stream_ != nullptr, input_.name(), ": cannot start zstd");
-        ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, sizeof(std::size_t) > 4 ? 31 : 30);
-    }
-    Bytes read() {
-        while (true) {
-            Bytes const bytes = input_.peek(1);
-            if (bytes.empty() && !full_) {
-                check(pending_ == 0, input_.name(), ": the zstd data end too early (truncated file?)");
-                return {};
-            }
-            ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
-            ZSTD_outBuffer out{output_.data(), output_.size(), 0};
-            pending_ = ZSTD_decompressStream(stream_.get(), &out, &in);
-            check(!ZSTD_isError(pending_), input_.name(), ": damaged zstd data: ", ZSTD_getErrorName(pending_));
-            input_.skip(in.pos);
-            full_ = pending_ != 0 && out.pos == out.size; // zstd may hold more output that needs no more input
-            if (out.pos > 0)
-                return {output_.data(), out.pos};
-        }
-    }
-    std::uint64_t consumed() const { return input_.consumed(); }
-
-  private:
-    struct End {
-        void operator()(ZSTD_DCtx *stream) const { ZSTD_freeDCtx(stream); }
-    };
-    Descriptor input_;
-    std::vector<std::uint8_t> output_;
-    std::unique_ptr<ZSTD_DCtx, End> stream_{ZSTD_createDCtx()};
-    std::size_t pending_ = 0;
-    bool full_ = false;
-};
-
+#ifdef PROTLM_HAVE_LZMA
+using ByteSource = std::variant<MappedSlices, PlainStream, GzipStream, ZstdStream, XzStream>;
+#else
 using ByteSource = std::variant<MappedSlices, PlainStream, GzipStream, ZstdStream>;
+#endif
 
 /// True when `bytes` begin as `magic` does.
 inline bool begins_with(Bytes bytes, std::string_view magic) {
     return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+inline constexpr std::string_view xz_magic{"\xFD"
+                                           "7zXZ\0",
+                                           6};
+
+/// What a file is that is certainly no text of FASTA, by its first bytes after decompression; empty where it may be.
+/// @param packed  the bytes are already out of a compressed file
+inline std::string_view other_kind(Bytes bytes, bool packed) {
+    if (bytes.size() >= 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0)
+        return "a tar archive; unpack it first, or give the output of 'tar -xOf' as standard input";
+    if (begins_with(bytes, "PK\x03\x04") || begins_with(bytes, "PK\x05\x06"))
+        return "a zip archive; give the output of 'unzip -p' as standard input";
+    if (begins_with(bytes, "PLMSTORE"))
+        return "a token store, which was made of FASTA files already";
+    if (begins_with(bytes, "\x89HDF\r\n\x1A\n"))
+        return "an HDF5 file";
+    if (packed && (begins_with(bytes, "\x1F\x8B") || begins_with(bytes, "\x28\xB5\x2F\xFD") ||
+                   begins_with(bytes, xz_magic) || begins_with(bytes, "BZh")))
+        return "compressed twice; decompress it once";
+    return {};
 }
 
 /// Opens a file, a pipe or standard input ("-"); what it holds is told by its first bytes, not by its name.
@@ -238,12 +100,17 @@ inline ByteSource open_source(std::string const &path) {
         return ByteSource(std::in_place_type<GzipStream>, std::move(input));
     if (skippable_frame || begins_with(head, "\x28\xB5\x2F\xFD"))
         return ByteSource(std::in_place_type<ZstdStream>, std::move(input));
-    check(!begins_with(head, std::string_view("\xFD"
-                                              "7zXZ",
-                                              5)),
-          input.name(), ": xz is not supported; give the output of 'xz -dc' as standard input");
+    if (begins_with(head, xz_magic)) {
+#ifdef PROTLM_HAVE_LZMA
+        return ByteSource(std::in_place_type<XzStream>, std::move(input));
+#else
+        fail(input.name(),
+             ": is compressed by xz, and protlm was built without liblzma; give the output of 'xz -dc' as "
+             "standard input");
+#endif
+    }
     check(!begins_with(head, "BZh"), input.name(),
-          ": bzip2 is not supported; give the output of 'bzip2 -dc' as standard input");
+          ": is compressed by bzip2, which is not supported; give the output of 'bzip2 -dc' as standard input");
     if (input.is_regular() && path != "-")
         return ByteSource(std::in_place_type<MappedSlices>, MappedFile(path));
     return ByteSource(std::in_place_type<PlainStream>, std::move(input));
