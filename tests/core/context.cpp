@@ -227,6 +227,18 @@ BOOST_AUTO_TEST_CASE(inference_keeps_nothing) {
     BOOST_TEST(context.pool().statistics().bytes_in_use == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_second_backward_is_refused) {
+    Context context;
+    auto const loss = context.tensor<double>(1, 1);
+    int runs = 0;
+    context.tape().record([&] { ++runs; });
+    context.backward(loss);
+    BOOST_TEST(runs == 1);
+    BOOST_CHECK_EXCEPTION(context.backward(loss), Error, [](Error const &error) {
+        return std::string(error.what()).find("backward: the tape is empty: it has run already") == 0;
+    });
+}
+
 BOOST_AUTO_TEST_CASE(backward_begins_with_the_seed) {
     Context context;
     auto const loss = context.tensor<double>(1, 1);

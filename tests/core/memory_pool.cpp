@@ -124,6 +124,46 @@ BOOST_AUTO_TEST_CASE(no_memory_left_is_an_error_that_says_how_much) {
     BOOST_TEST(pool.allocate(5000).data() != nullptr); // still of use
 }
 
+/// What two layers of a transformer hold while T tokens pass, in the order in which blocks come and go.
+void pass(Pool &pool, std::size_t tokens) {
+    std::vector<Pool::Block> kept;
+    kept.push_back(pool.allocate(tokens * 1024));
+    for (int layer = 0; layer < 2; ++layer) {
+        auto const attention = pool.allocate(tokens * 3 * 1024);
+        auto const mixed = pool.allocate(tokens * 1024);
+        auto const inner = pool.allocate(tokens * 4 * 1024);
+        kept.push_back(pool.allocate(tokens * 1024));
+        kept.erase(kept.begin());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_kept_follows_what_is_in_use) {
+    std::vector<std::size_t> const falling{35000, 22000, 14500, 9800, 6100, 4000, 2700, 1700};
+    std::vector<std::size_t> rising(falling.rbegin(), falling.rend()), mixed{9000, 300, 35000, 12, 21000, 34000, 700};
+    for (auto const &lengths : {falling, rising, mixed}) {
+        Pool pool;
+        for (std::size_t const tokens : lengths) {
+            pass(pool, tokens);
+            BOOST_TEST(pool.statistics().reserved_bytes <= pool.statistics().peak_bytes / 8 * 9 + 8);
+        }
+        // the same lengths again and again take nothing new
+        pass(pool, 5000);
+        pass(pool, 5000);
+        std::size_t const before = pool.statistics().allocations;
+        for (int i = 0; i < 5; ++i)
+            pass(pool, 5000);
+        BOOST_TEST(pool.statistics().allocations == before);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_negative_extent_is_told_as_one) {
+    Pool pool;
+    BOOST_CHECK_EXCEPTION(pool.allocate(static_cast<std::size_t>(-4096)), Error, [](Error const &error) {
+        return std::string(error.what()).find("MemoryPool: -4096 bytes are asked for: an extent is negative") == 0;
+    });
+    BOOST_TEST(pool.statistics().allocations == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(buffers_and_tensors_share_their_memory_with_copies) {
     using Exec = Kokkos::DefaultHostExecutionSpace;
     Pool pool;

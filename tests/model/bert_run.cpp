@@ -127,6 +127,19 @@ BOOST_AUTO_TEST_CASE(heads_have_the_shapes_of_their_names) {
     BOOST_TEST(model.next_sentence_logits(context, pooled).cols() == 2);
 }
 
+BOOST_AUTO_TEST_CASE(an_empty_sequence_has_no_first_token) {
+    auto const model = made();
+    Inference<Exec> context;
+    std::vector<std::int32_t> const tokens{2, 3};
+    for (std::vector<std::int64_t> const offsets : {std::vector<std::int64_t>{0, 2, 2}, {0, 0, 2}}) {
+        auto const packed = make_packed(context, PackedView{.tokens = tokens, .offsets = offsets});
+        auto const hidden = model.encode(context, packed);
+        std::string const number = offsets[1] ? "1" : "0";
+        BOOST_TEST(message_of([&] { model.pooled(context, packed, hidden); }) ==
+                   "Bert: pooled: sequence " + number + " is empty, so it has no first token");
+    }
+}
+
 // Weights rounded to 8 and 11 bits: a forward pass of three layers differs by about their rounding.
 BOOST_AUTO_TEST_CASE_TEMPLATE(sixteen_bit_weights_are_near_float, S, SixteenBits) {
     auto const model = made<float>();

@@ -269,6 +269,30 @@ BOOST_AUTO_TEST_CASE(given_tokens_stand_where_they_were_put) {
     BOOST_TEST(std::abs(text.score - sum) < 1e-12);
 }
 
+BOOST_AUTO_TEST_CASE(options_that_do_not_fit_the_model_are_refused_by_name) {
+    auto const refused = [](GenerationOptions const &options, std::vector<std::int32_t> const &tokens,
+                            std::string const &text, index_t most = 0) {
+        std::vector<TextStart> const begin{{.tokens = tokens, .max_length = most}};
+        BOOST_TEST(message_of([&] { greedy(begin, options, 1); }) == text);
+        BOOST_TEST(message_of([&] { sampled(begin, options, {}, 1); }) == text);
+        BOOST_TEST(message_of([&] { searched(begin, options, {.beams = 2}, 1); }) == text);
+    };
+    std::vector const plain{start_token};
+    refused({.end = 400000}, plain, "GenerationOptions: end is 400000, expected -1 or a token of the model's 7");
+    refused({.end = 7}, plain, "GenerationOptions: end is 7, expected -1 or a token of the model's 7");
+    refused({.end = -2}, plain, "GenerationOptions: end is -2, expected -1 or a token of the model's 7");
+    refused({.forbidden = {-7}}, plain, "GenerationOptions: forbidden names -7, expected tokens of the model's 7");
+    refused({.forbidden = {2, 7}}, plain, "GenerationOptions: forbidden names 7, expected tokens of the model's 7");
+    refused({.min_length = -1}, plain, "GenerationOptions: min_length is -1, expected at least 0");
+    refused({.max_length = 0}, plain, "GenerationOptions: max_length is 0, expected at least 1");
+    refused({.max_length = -5}, plain, "GenerationOptions: max_length is -5, expected at least 1");
+    refused({.min_length = 50, .max_length = 20}, plain,
+            "GenerationOptions: min_length is 50, but no text is longer than max_length, 20");
+    refused({}, {start_token, 9}, "generate: text 0: tokens[1] is 9, expected a token of the model's 7, or -1 where the "
+                                  "model writes");
+    refused({}, plain, "generate: text 0: max_length is -3, expected at least 1, or 0 for that of the options", -3);
+}
+
 BOOST_AUTO_TEST_CASE(lengths_and_forbidden_tokens_are_kept) {
     auto options = up_to(9);
     options.min_length = 6;

@@ -84,6 +84,11 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(no_activation_hides_that_a_value_is_not_a_number, 
     double const nan = std::numeric_limits<double>::quiet_NaN();
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::gelu, S>, nan)));
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::gelu_tanh, S>, nan)));
+    BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::relu, S>, nan)));
+    BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::tanh, S>, nan)));
+    BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::slope_vector<Activation::relu, S>, nan)));
+    BOOST_TEST(std::isnan(protlm::detail::activate(Activation::relu, static_cast<S>(nan)).value));
+    BOOST_TEST(std::isnan(protlm::detail::activate(Activation::relu, static_cast<S>(nan)).slope));
     BOOST_TEST(std::isnan(protlm::detail::activate(Activation::gelu, static_cast<S>(nan)).value));
     BOOST_TEST(std::isnan(protlm::detail::activate(Activation::gelu_tanh, static_cast<S>(nan)).value));
 }

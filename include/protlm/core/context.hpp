@@ -111,8 +111,10 @@ class Training : public BasicContext<Exec, kernels> {
 
     /// Runs the tape backward from `loss` (1, 1), whose gradient is `seed`; parameter gradients accumulate.
     /// `listener` hears each parameter whose gradient is complete.
+    /// @throws Error when there is nothing to run: a second backward of one loss, or a loss of another context
     template <class T>
     void backward(Tensor<T, Exec> const &loss, double seed = 1.0, Tape::Listener const &listener = {}) {
+        check(!tape_.empty(), "backward: the tape is empty: it has run already, or the loss is of another context");
         loss.accumulate();
         auto const gradient = static_cast<T>(seed);
         copy_from_host(this->exec(), loss.gradient_view(), &gradient);

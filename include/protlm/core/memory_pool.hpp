@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <utility>
@@ -21,7 +24,8 @@ struct PoolStatistics {
 
 /// Caching allocator for activations, gradients and scratch in `MemorySpace`.
 ///
-/// Freed blocks are kept and handed out again, so that a training step in the steady state allocates nothing.
+/// Freed blocks are kept and handed out again, so that a training step in the steady state allocates nothing. What is
+/// kept and in use together stays below 9/8 of what was in use at most, whatever the sizes.
 /// Copies share one pool; blocks keep it alive. Reuse assumes that all kernels on a pool's blocks run on one
 /// execution-space instance (in order); calls come from one host thread.
 template <class MemorySpace>
@@ -29,16 +33,27 @@ class MemoryPool {
     struct State {
         std::multimap<std::size_t, void *> free;
         PoolStatistics statistics;
+        std::size_t highest = 0; ///< most bytes that were ever in use
         State() = default;
         State(State const &) = delete;
         State &operator=(State const &) = delete;
         ~State() { release(); }
         void release() {
-            for (auto [bytes, pointer] : free)
-                Kokkos::kokkos_free<MemorySpace>(pointer);
-            for (auto [bytes, pointer] : free)
-                statistics.reserved_bytes -= bytes;
-            free.clear();
+            while (!free.empty())
+                release_largest();
+        }
+        void release_largest() {
+            auto const last = std::prev(free.end());
+            Kokkos::kokkos_free<MemorySpace>(last->second);
+            statistics.reserved_bytes -= last->first;
+            free.erase(last);
+        }
+        /// Makes room for a block of `bytes` that no cached one serves: cached blocks stay as long as all of them
+        /// together take no more than an eighth above what was in use at most.
+        void make_room(std::size_t bytes) {
+            std::size_t const most = std::max(highest, statistics.bytes_in_use + bytes);
+            while (!free.empty() && statistics.reserved_bytes + bytes > most + most / 8)
+                release_largest();
         }
     };
 
@@ -78,6 +93,8 @@ class MemoryPool {
     /// At least `bytes` bytes, aligned for every scalar and vector type; contents are undefined.
     /// @throws Error when the memory space has no more, with the size asked for and the bytes in use
     Block allocate(std::size_t bytes) {
+        check(bytes <= std::numeric_limits<std::size_t>::max() / 4, "MemoryPool: ", static_cast<std::ptrdiff_t>(bytes),
+              " bytes are asked for: an extent is negative, or a product of extents is too large");
         std::size_t const wanted = size_class(bytes);
         auto &statistics = state_->statistics;
         auto found = state_->free.lower_bound(wanted);
@@ -88,10 +105,12 @@ class MemoryPool {
             data = found->second;
             state_->free.erase(found);
         } else {
+            state_->make_room(wanted);
             data = fresh(wanted);
         }
         statistics.bytes_in_use += size;
         statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.bytes_in_use);
+        state_->highest = std::max(state_->highest, statistics.bytes_in_use);
         return Block(state_, data, size);
     }
 

@@ -111,10 +111,14 @@ class Parameters {
         auto host = Kokkos::create_mirror_view(values_);
         for (std::size_t e = 0; e < table_.entries().size(); ++e) {
             auto const &entry = table_.entries()[e];
-            for (index_t i = 0; i < entry.size(); ++i)
-                host(static_cast<std::size_t>(entry.offset + i)) =
-                    static_cast<S>(static_cast<float>(draw(entry.initialiser, seed, e, i)));
+            auto const initialiser = entry.initialiser;
+            S *const values = host.data() + entry.offset;
+            using Host = Kokkos::DefaultHostExecutionSpace;
+            Kokkos::parallel_for("protlm::initialise", range(Host(), 0, entry.size()), [=](index_t i) {
+                values[i] = static_cast<S>(static_cast<float>(draw(initialiser, seed, e, i)));
+            });
         }
+        Kokkos::DefaultHostExecutionSpace().fence();
         copy_from_host(Exec(), values_, host.data());
     }
 

@@ -44,6 +44,14 @@ auto make_segments(Context &context, std::span<std::int64_t const> offsets) {
     return segments;
 }
 
+/// The row of each sequence's first token, (B). @param who  named in messages @throws Error when a sequence has none
+template <class Exec>
+std::vector<index_t> first_rows(Segments<Exec> const &segments, char const *who) {
+    for (index_t b = 0; b < segments.count(); ++b)
+        check(segments.length(b) > 0, who, ": sequence ", b, " is empty, so it has no first token");
+    return {segments.host.begin(), segments.host.end() - 1};
+}
+
 /// Host description of a packed batch: what a model reads. No padding.
 struct PackedView {
     std::span<std::int32_t const> tokens = {};      // (T)

@@ -16,13 +16,16 @@ namespace protlm::inline v0 {
 
 /// Settings of GradientExchange.
 struct ExchangeOptions {
-    index_t bucket_bytes = index_t(4) << 20; ///< what one message holds at least, unless it is the last
-    bool mpi_reads_device_memory = false;    ///< true for CUDA-aware MPI: no copies through host memory
+    index_t bucket_bytes = index_t(4) << 20; ///< of gradients whose sum starts together; one message holds at most that
+    index_t messages = 16; ///< under way at a time: each needs a copy of what it sends
 };
 
 /// Adds up gradients over ranks while the backward still runs. The flat buffer is cut into buckets from its end, which
 /// is about the order of the backward; a bucket's nonblocking sum starts when all of its gradients are complete on this
 /// rank and all buckets before it have started, so that every rank starts them in the same order.
+///
+/// A message is sent from a copy: sums in place (MPI_IN_PLACE) make Open MPI take a binomial tree, in which one rank
+/// sends the logarithm of the number of ranks times as much as the two gradients that a ring costs.
 ///
 ///     exchange.begin(context.tape().parameters());   // before the last backward of a step
 ///     context.backward(loss, 1.0, [&](ParameterId id) { exchange.ready(id); });
@@ -42,10 +45,17 @@ class GradientExchange {
         : communicator_(std::move(communicator)), exec_(std::move(exec)), options_(options) {
         check(options.bucket_bytes > 0, "GradientExchange: bucket_bytes is ", options.bucket_bytes,
               ", expected above 0");
+        check(options.messages > 0, "GradientExchange: messages is ", options.messages, ", expected above 0");
         parameters.enable_gradients();
         gradients_ = parameters.gradients();
         make_buckets(parameters.table());
-        if (staged() && size() > 1)
+        if (size() == 1)
+            return;
+        message_ = std::clamp<std::size_t>(static_cast<std::size_t>(options.bucket_bytes) / sizeof(Accumulate), 1, most);
+        auto const wanted = (gradients_.extent(0) + message_ - 1) / message_;
+        requests_.assign(std::min(wanted, static_cast<std::size_t>(options.messages)), MPI_REQUEST_NULL);
+        sent_ = HostFlat("protlm::gradient_exchange::sent", requests_.size() * message_);
+        if (staged())
             host_ = HostFlat("protlm::gradient_exchange::host", gradients_.extent(0));
     }
 
@@ -68,6 +78,7 @@ class GradientExchange {
             if (pending_[id] && bucket_of_[id] >= 0)
                 ++buckets_[static_cast<std::size_t>(bucket_of_[id])].missing;
         next_ = 0;
+        slot_ = 0;
         advance();
     }
 
@@ -90,7 +101,6 @@ class GradientExchange {
         advance();
         check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall",
                   rank());
-        requests_.clear();
         if (staged() && size() > 1)
             copy_values(exec_, gradients_, host_);
         active_ = false;
@@ -115,7 +125,9 @@ class GradientExchange {
         int missing;        // gradients that are not complete
     };
 
-    bool staged() const { return !is_host_space<Exec> && !options_.mpi_reads_device_memory; }
+    static constexpr std::size_t most = std::size_t(1) << 30; // MPI counts in int
+
+    static constexpr bool staged() { return !is_host_space<Exec>; }
 
     /// From the end of the buffer to its beginning; a tensor is never cut, gaps go with the tensor before them.
     void make_buckets(ParameterTable const &table) {
@@ -147,23 +159,26 @@ class GradientExchange {
     }
 
     void start(Bucket const &bucket) {
-        auto const first = static_cast<std::size_t>(bucket.begin), last = static_cast<std::size_t>(bucket.end);
-        Accumulate *values = gradients_.data();
-        if (staged()) {
-            copy_values<Kokkos::HostSpace, typename Exec::memory_space>(
-                exec_, host_.data() + first, static_cast<Accumulate const *>(gradients_.data() + first),
-                bucket.end - bucket.begin);
-            values = host_.data();
-        }
-        exec_.fence();                                     // MPI does not know of kernels that still write
-        constexpr std::size_t most = std::size_t(1) << 30; // MPI counts in int
-        for (std::size_t begin = first; begin < last; begin += most) {
-            requests_.emplace_back();
-            check_mpi(MPI_Iallreduce(MPI_IN_PLACE, values + begin, static_cast<int>(std::min(most, last - begin)),
-                                     std::same_as<Accumulate, double> ? MPI_DOUBLE : MPI_FLOAT, MPI_SUM,
-                                     communicator_.get(), &requests_.back()),
-                      "MPI_Iallreduce", rank());
-        }
+        exec_.fence(); // kernels may still write the bucket
+        auto const end = static_cast<std::size_t>(bucket.end);
+        for (auto begin = static_cast<std::size_t>(bucket.begin); begin < end; begin += message_)
+            send(begin, std::min(message_, end - begin));
+    }
+
+    /// Starts the sum of `count` gradients from `begin` on, from a copy in the next free slot.
+    void send(std::size_t begin, std::size_t count) {
+        MPI_Request &request = requests_[slot_];
+        check_mpi(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait", rank()); // of the message that had the slot before
+        Accumulate *const copy = sent_.data() + slot_ * message_;
+        copy_values<Kokkos::HostSpace, typename Exec::memory_space>(
+            exec_, copy, static_cast<Accumulate const *>(gradients_.data() + begin), static_cast<index_t>(count));
+        exec_.fence();
+        Accumulate *const sums = staged() ? host_.data() : gradients_.data();
+        check_mpi(MPI_Iallreduce(copy, sums + begin, static_cast<int>(count),
+                                 std::same_as<Accumulate, double> ? MPI_DOUBLE : MPI_FLOAT, MPI_SUM,
+                                 communicator_.get(), &request),
+                  "MPI_Iallreduce", rank());
+        slot_ = (slot_ + 1) % requests_.size();
     }
 
     /// Lets MPI move what is under way: most implementations do so only inside calls.
@@ -173,19 +188,19 @@ class GradientExchange {
         int done = 0;
         check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE),
                   "MPI_Testall", rank());
-        if (done)
-            requests_.clear();
     }
 
     Communicator communicator_;
     Exec exec_;
     ExchangeOptions options_;
     Flat gradients_;
-    HostFlat host_;
+    HostFlat host_; // the sums, where gradients are out of MPI's reach
+    HostFlat sent_; // (slots, message_)
+    std::size_t message_ = 1, slot_ = 0;
     std::vector<Bucket> buckets_;
     std::vector<int> bucket_of_; // (tensors), -1 for empty ones
     std::vector<char> pending_;
-    std::vector<MPI_Request> requests_;
+    std::vector<MPI_Request> requests_; // (slots), null where a slot is free
     std::size_t next_ = 0;
     bool active_ = false;
 };

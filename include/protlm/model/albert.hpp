@@ -220,12 +220,13 @@ class Albert {
         return DetectionHead<S, Exec>(parameters_, ids_.detection, config_.activation())(context, hidden);
     }
 
-    /// tanh(pooler(first token)) of each sequence, (B, C). @throws Error when the model has no pooler
+    /// tanh(pooler(first token)) of each sequence, (B, C). @throws Error when the model has no pooler, or a sequence no
+    /// token
     template <class Context>
     Activations pooled(Context &context, PackedTokens<Exec> const &batch, Activations const &hidden) const {
         check(heads_.pooler, "Albert: pooled: the model has no pooler");
-        std::vector<index_t> const first(batch.segments.host.begin(), batch.segments.host.end() - 1);
-        auto const rows = gather_rows(context, hidden, context.template upload<index_t>(first));
+        auto const rows =
+            gather_rows(context, hidden, context.template upload<index_t>(first_rows(batch.segments, "Albert: pooled")));
         return Linear<S, Exec>(parameters_, ids_.pooler)(context, rows, Activation::tanh);
     }
 

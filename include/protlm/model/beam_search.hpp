@@ -157,6 +157,7 @@ std::vector<std::vector<GeneratedText>> beam_search(Context &context, Decoder &d
     search.validate();
     detail::begin_texts(context, decoder, starts);
     std::vector<detail::BeamSearch> searches;
+    bool validated = false;
     for (TextStart const &start : starts)
         searches.push_back({&start, detail::FinishedTexts(search), {{{start.tokens.front()}, 0.0, 0}}, false});
     for (;;) {
@@ -167,6 +168,8 @@ std::vector<std::vector<GeneratedText>> beam_search(Context &context, Decoder &d
         if (last.empty())
             break;
         auto const logits = decoder.step(context, std::span<std::int32_t const>(last));
+        if (!std::exchange(validated, true))
+            detail::validate_generation(starts, options, logits.cols());
         auto values = detail::log_probabilities(logits);
         auto const width = static_cast<std::size_t>(logits.cols());
         std::vector<index_t> rows;

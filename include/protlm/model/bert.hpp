@@ -217,12 +217,13 @@ class Bert {
         return cross_entropy(context, logits(context, hidden), labels);
     }
 
-    /// tanh(dense(first token)) of each sequence, (B, C). @throws Error when the model has no pooler
+    /// tanh(dense(first token)) of each sequence, (B, C). @throws Error when the model has no pooler, or a sequence no
+    /// token
     template <class Context>
     Activations pooled(Context &context, PackedTokens<Exec> const &batch, Activations const &hidden) const {
         check(heads_.pooler, "Bert: pooled: the model has no pooler");
-        std::vector<index_t> const first(batch.segments.host.begin(), batch.segments.host.end() - 1);
-        auto const rows = gather_rows(context, hidden, context.template upload<index_t>(first));
+        auto const rows =
+            gather_rows(context, hidden, context.template upload<index_t>(first_rows(batch.segments, "Bert: pooled")));
         return Linear<S, Exec>(parameters_, ids_.pooler)(context, rows, Activation::tanh);
     }
 

@@ -7,6 +7,7 @@
 #include <concepts>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace protlm::inline v0 {
@@ -47,6 +48,19 @@ struct GenerationOptions {
     index_t min_length = 0;              // tokens that are generated before the end may come
     index_t max_length = 512;            // tokens that are generated at most, the end included
     std::vector<std::int32_t> forbidden = {}; // tokens that are never generated
+
+    /// @param vocab_size  of the model that writes  @throws Error naming the field
+    void validate(index_t vocab_size) const {
+        check(end >= -1 && end < vocab_size, "GenerationOptions: end is ", end,
+              ", expected -1 or a token of the model's ", vocab_size);
+        for (std::int32_t const token : forbidden)
+            check(token >= 0 && token < vocab_size, "GenerationOptions: forbidden names ", token,
+                  ", expected tokens of the model's ", vocab_size);
+        check(min_length >= 0, "GenerationOptions: min_length is ", min_length, ", expected at least 0");
+        check(max_length >= 1, "GenerationOptions: max_length is ", max_length, ", expected at least 1");
+        check(min_length <= max_length, "GenerationOptions: min_length is ", min_length,
+              ", but no text is longer than max_length, ", max_length);
+    }
 };
 
 /// One text with the tokens it began with.
@@ -75,6 +89,22 @@ std::vector<double> log_probabilities(T const &logits) {
             values[row + j] -= normaliser;
     }
     return values;
+}
+
+/// What texts begin with, and the options, against the size of the vocabulary, which the first logits tell.
+inline void validate_generation(std::span<TextStart const> starts, GenerationOptions const &options,
+                                index_t vocab_size) {
+    options.validate(vocab_size);
+    for (std::size_t i = 0; i < starts.size(); ++i) {
+        for (std::size_t place = 0; place < starts[i].tokens.size(); ++place) {
+            std::int32_t const token = starts[i].tokens[place];
+            check(token == free_token || (token >= 0 && token < vocab_size), "generate: text ", i, ": tokens[", place,
+                  "] is ", token, ", expected a token of the model's ", vocab_size, ", or ", free_token,
+                  " where the model writes");
+        }
+        check(starts[i].max_length >= 0, "generate: text ", i, ": max_length is ", starts[i].max_length,
+              ", expected at least 1, or 0 for that of the options");
+    }
 }
 
 /// Minus infinity for every token that may not be number `place` of a text.
@@ -119,6 +149,7 @@ std::vector<GeneratedText> write_texts(Context &context, Decoder &decoder, std::
                                        GenerationOptions const &options, Choose choose) {
     std::vector<GeneratedText> texts(starts.size());
     std::vector<std::size_t> live;
+    bool validated = false;
     begin_texts(context, decoder, starts);
     for (std::size_t i = 0; i < starts.size(); ++i) {
         texts[i].tokens.assign(1, starts[i].tokens.front());
@@ -129,6 +160,8 @@ std::vector<GeneratedText> write_texts(Context &context, Decoder &decoder, std::
         for (std::size_t const i : live)
             last.push_back(texts[i].tokens.back());
         auto const logits = decoder.step(context, std::span<std::int32_t const>(last));
+        if (!std::exchange(validated, true))
+            validate_generation(starts, options, logits.cols());
         auto values = log_probabilities(logits);
         auto const width = static_cast<std::size_t>(logits.cols());
         std::vector<index_t> kept;

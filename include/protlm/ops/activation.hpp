@@ -22,7 +22,7 @@ template <class T>
 KOKKOS_INLINE_FUNCTION ValueAndSlope<T> activate(Activation activation, T x) {
     switch (activation) {
     case Activation::relu:
-        return {x > T(0) ? x : T(0), x > T(0) ? T(1) : T(0)};
+        return {x <= T(0) ? T(0) : x, x <= T(0) ? T(0) : x > T(0) ? T(1) : x}; // NaN stays NaN
     case Activation::gelu: {
         T const distribution = T(0.5) * ::erfc(-x * T(0.70710678118654752));
         return {x * distribution, distribution + x * T(0.3989422804014327) * static_cast<T>(::exp(T(-0.5) * x * x))};
@@ -46,7 +46,7 @@ KOKKOS_INLINE_FUNCTION ValueAndSlope<T> activate(Activation activation, T x) {
 template <Activation activation, class S>
 inline Vec<S> activate_vector(Vec<S> x) {
     if constexpr (activation == Activation::relu)
-        return x > S(0) ? x : Vec<S>{};
+        return x <= S(0) ? Vec<S>{} : x; // NaN stays NaN
     else if constexpr (activation == Activation::gelu)
         return x * normal(x).distribution;
     else if constexpr (activation == Activation::gelu_tanh)
@@ -61,7 +61,7 @@ inline Vec<S> activate_vector(Vec<S> x) {
 template <Activation activation, class S>
 inline Vec<S> slope_vector(Vec<S> x) {
     if constexpr (activation == Activation::relu) {
-        return x > S(0) ? broadcast(S(1)) : Vec<S>{};
+        return x <= S(0) ? Vec<S>{} : x > S(0) ? broadcast(S(1)) : x;
     } else if constexpr (activation == Activation::gelu) {
         auto const n = normal(x);
         return n.distribution + x * n.density;

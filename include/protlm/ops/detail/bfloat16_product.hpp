@@ -100,7 +100,8 @@ inline void pair_panel_product(BfloatPair const *a, index_t a_row, BfloatPair co
         pair_product(a, a_row, b, c, c_row, rows, pairs, add);
         return;
     }
-    float tile[pair_rows * pair_cols]; // the last panel is narrower than its registers
+    // The last panel is narrower than its registers, which compute with all columns: what stood in memory could trap.
+    float tile[pair_rows * pair_cols] = {};
     for (index_t i = 0; i < rows; i += pair_rows) {
         index_t const r = std::min<index_t>(pair_rows, rows - i);
         if (add)

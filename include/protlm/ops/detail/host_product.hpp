@@ -84,7 +84,8 @@ inline void panel_product(Left a, S const *b, index_t rows, index_t k, S *c, ind
         micro_rows<panel_vectors>(a, b, panel_cols<S>, c, c_row, rows, k, add);
         return;
     }
-    S tile[panel_rows * panel_cols<S>]; // the last panel is narrower than its registers
+    // The last panel is narrower than its registers, which compute with all columns: what stood in memory could trap.
+    S tile[panel_rows * panel_cols<S>] = {};
     for (index_t i = 0; i < rows; i += panel_rows) {
         index_t const r = std::min<index_t>(panel_rows, rows - i);
         if (add)
