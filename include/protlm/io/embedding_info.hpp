@@ -5,7 +5,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -17,12 +16,13 @@ namespace protlm::inline v0 {
 /// How an embedding file is laid out; docs/formats.md describes both.
 enum class EmbeddingLayout {
     packed, ///< all residues in one dataset, all proteins in another: for millions of proteins
-    per_id  ///< one dataset an id, as UniProt ships embeddings
+    per_id, ///< one dataset an id, as UniProt ships embeddings
+    flat    ///< read only, of another program: one dataset an id, and nothing that says what they are
 };
 
-/// "packed" or "per-id".
+/// "packed", "per-id" or "flat".
 inline std::string layout_name(EmbeddingLayout layout) {
-    return layout == EmbeddingLayout::packed ? "packed" : "per-id";
+    return layout == EmbeddingLayout::packed ? "packed" : layout == EmbeddingLayout::per_id ? "per-id" : "flat";
 }
 
 /// @throws Error for a name that is none
@@ -88,15 +88,16 @@ inline std::string layers_text(std::vector<index_t> const &layers) {
 
 inline std::vector<index_t> parse_layers(std::string_view text, std::string const &name) {
     std::vector<index_t> layers;
-    for (char const *at = text.data(), *end = at + text.size(); at <= end; ++at) {
+    for (char const *at = text.data(), *const end = at + text.size();;) {
         index_t layer = 0;
         auto const [rest, error] = std::from_chars(at, end, layer);
-        check(error == std::errc{} && layer >= 0 && (rest == end || *rest == ','), name, ": layers is \"", text,
-              "\", expected numbers with commas");
+        check(error == std::errc{} && layer >= 0 && (rest == end || *rest == ','), name, ": layers is \"",
+              text.substr(0, 100), "\", expected numbers with commas");
         layers.push_back(layer);
-        at = rest;
+        if (rest == end)
+            return layers;
+        at = rest + 1;
     }
-    return layers;
 }
 
 inline void check_info(EmbeddingInfo const &info, std::string const &name) {
@@ -110,14 +111,19 @@ inline void check_info(EmbeddingInfo const &info, std::string const &name) {
           layers_text(info.layers), ", expected different ones");
 }
 
-/// Writes the attributes of the root group, with `complete` = 0.
+/// The version of new files. Version 1 had one layer, packed, in float32 or float16; version 2 kept texts and ids in
+/// HDF5's heap, and a list of the ids in per-id files.
+inline constexpr std::int64_t embedding_version = 3;
+
+/// Writes the attributes of the root group, with `complete` = 0. Those that are known later have room for 64 letters.
 inline void write_info(Hdf5Group const &root, EmbeddingInfo const &info) {
     root.set_attribute("complete", std::uint8_t(0));
     root.set_attribute("format", std::string("protlm embeddings"));
-    root.set_attribute("format_version", std::int64_t(2));
+    root.set_attribute("format_version", embedding_version);
     root.set_attribute("layout", layout_name(info.layout));
     root.set_attribute("model", info.model);
-    root.set_attribute("model_sha256", info.model_sha256);
+    root.set_heap_text("model_name", info.model); // under which name other programs look for it
+    root.set_attribute("model_sha256", info.model_sha256, 64);
     root.set_attribute("layers", layers_text(info.layers));
     if (info.slots() == 1)
         root.set_attribute("layer", std::int64_t(info.layers[0]));
@@ -131,14 +137,19 @@ inline void write_info(Hdf5Group const &root, EmbeddingInfo const &info) {
         root.set_attribute("window", std::int64_t(info.window));
         root.set_attribute("overlap", std::int64_t(info.overlap));
     }
-    root.set_attribute("job", info.job);
+    root.set_attribute("job", info.job, 64);
     root.set_attribute("protlm_version", std::string(PROTLM_VERSION_STRING));
 }
 
+/// A text of the root group: since version 3 of fixed length.
+inline std::string read_text(Hdf5Group const &root, char const *key, std::int64_t version) {
+    return version < 3 ? root.heap_text(key) : root.attribute<std::string>(key);
+}
+
 /// What a file says about proteins that were too long; older files say nothing.
-inline void read_long_proteins(Hdf5Group const &root, EmbeddingInfo &info) {
+inline void read_long_proteins(Hdf5Group const &root, EmbeddingInfo &info, std::int64_t version) {
     if (root.has_attribute("on_long"))
-        info.on_long = root.attribute<std::string>("on_long");
+        info.on_long = read_text(root, "on_long", version);
     if (root.has_attribute("window")) {
         info.window = root.attribute<index_t>("window");
         info.overlap = root.attribute<index_t>("overlap");
@@ -148,12 +159,13 @@ inline void read_long_proteins(Hdf5Group const &root, EmbeddingInfo &info) {
 /// @throws Error when an attribute is missing or has no valid value
 inline EmbeddingInfo read_info(Hdf5Group const &root, std::string const &name) {
     auto const version = root.attribute<std::int64_t>("format_version");
-    check(version == 1 || version == 2, name, ": has format version ", version, ", expected 1 or 2");
+    check(version >= 1 && version <= embedding_version, name, ": has format version ", version, ", expected 1 to ",
+          embedding_version, version > embedding_version ? "; a later protlm wrote it" : "");
     EmbeddingInfo info;
-    info.model = root.attribute<std::string>("model");
-    info.model_sha256 = root.attribute<std::string>("model_sha256");
-    info.pooling = root.attribute<std::string>("pooling");
-    auto const precision = root.attribute<std::string>("precision");
+    info.model = read_text(root, "model", version);
+    info.model_sha256 = read_text(root, "model_sha256", version);
+    info.pooling = read_text(root, "pooling", version);
+    auto const precision = read_text(root, "precision", version);
     check(precision == "float32" || precision == "float16" || precision == "bfloat16", name, ": precision is \"",
           precision, "\", expected float32, float16 or bfloat16");
     info.precision = precision_from_name(precision);
@@ -162,12 +174,12 @@ inline EmbeddingInfo read_info(Hdf5Group const &root, std::string const &name) {
         info.per_residue = root.contains("residues");
         info.width = root.dataset("proteins").columns();
     } else {
-        info.layout = layout_from_name(root.attribute<std::string>("layout"));
-        info.layers = parse_layers(root.attribute<std::string>("layers"), name);
+        info.layout = layout_from_name(read_text(root, "layout", version));
+        info.layers = parse_layers(read_text(root, "layers", version), name);
         info.per_residue = root.attribute<std::uint8_t>("per_residue") != 0;
         info.width = root.attribute<index_t>("width");
-        info.job = root.attribute<std::string>("job");
-        read_long_proteins(root, info);
+        info.job = read_text(root, "job", version);
+        read_long_proteins(root, info, version);
     }
     check_info(info, name);
     return info;
@@ -195,30 +207,6 @@ inline Hdf5Dataset make_vectors(Hdf5Group const &group, std::string const &key, 
     if (info.precision == DataType::bf16)
         dataset.set_attribute("dtype", std::string("bfloat16"));
     return dataset;
-}
-
-/// Names of the datasets of `ids` in a per-id file: "%", "/" and control characters as %XX, as are "." and ".." whole
-/// and the first letter of "_index"; nothing is "%". An id that came before gets "%#2", "%#3", ... behind it.
-inline std::vector<std::string> dataset_names(std::span<std::string const> ids) {
-    std::vector<std::string> names;
-    std::map<std::string, int> times;
-    auto const hexadecimal = [](unsigned char c) {
-        return std::string{'%', "0123456789ABCDEF"[c >> 4], "0123456789ABCDEF"[c & 15]};
-    };
-    for (auto const &id : ids) {
-        std::string name;
-        bool const dots = id == "." || id == "..";
-        for (std::size_t i = 0; i < id.size(); ++i) {
-            auto const c = static_cast<unsigned char>(id[i]);
-            bool const escaped = c == '%' || c == '/' || c < 32 || dots || (i == 0 && id == "_index");
-            name += escaped ? hexadecimal(c) : std::string(1, id[i]);
-        }
-        if (name.empty())
-            name = "%";
-        int const time = ++times[name];
-        names.push_back(time == 1 ? name : name + "%#" + std::to_string(time));
-    }
-    return names;
 }
 
 } // namespace detail

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/io/detail/embedding_index_load.hpp>
 #include <protlm/io/detail/file_descriptor.hpp>
 #include <protlm/io/embedding_writer.hpp>
 
@@ -24,7 +25,7 @@ class EmbeddingWorkFile {
                        std::span<index_t const> lengths) {
         info.layout = EmbeddingLayout::packed;
         info.gzip = 0;
-        detail::check_info(info, path.string());
+        detail::check_new(info, ids, path.string());
         auto const offsets = detail::residue_offsets(lengths, path.string());
         try {
             detail::try_disk(path, detail::all_vector_bytes(info, std::ssize(lengths), offsets.back()));
@@ -42,15 +43,15 @@ class EmbeddingWorkFile {
     /// Opens a file that `create` made, to write vectors. @throws Error
     explicit EmbeddingWorkFile(std::filesystem::path const &path) : name_(path.string()) {
         {
+            check(detail::is_checked_file(path), name_, ": was begun by an earlier version of protlm");
             auto const file = Hdf5File::open(path);
             info_ = detail::read_info(file.root(), name_);
             check(info_.layout == EmbeddingLayout::packed, name_, ": is no work file");
-            offsets_ = file.root().dataset("offsets").read_all<index_t>();
+            offsets_ = detail::residue_offsets(file.root().dataset("lengths").read_all<index_t>(), name_);
             for (index_t slot = 0; slot < info_.slots(); ++slot) {
                 auto const group = detail::layer_group(file, info_, slot);
-                auto const place = [&](char const *key) { return group.dataset(key).file_offset(); };
-                places_.push_back(
-                    {info_.per_residue ? place("residues") : -1, info_.per_protein() ? place("proteins") : -1});
+                places_.push_back({info_.per_residue ? place(group.dataset("residues"), offsets_.back()) : -1,
+                                   info_.per_protein() ? place(group.dataset("proteins"), size()) : -1});
             }
         }
         file_ = detail::FileDescriptor(path, O_RDWR);
@@ -115,6 +116,16 @@ class EmbeddingWorkFile {
         bool is_vector;      ///< the protein's own vector
         bool wanted;
     };
+    /// Where a dataset's values begin; all of them lie in the file.
+    index_t place(Hdf5Dataset const &dataset, index_t rows) const {
+        bool const agrees = dataset.rank() == 2 && dataset.rows() == rows && dataset.columns() == info_.width &&
+                            std::cmp_equal(dataset.element_bytes(), data_type_size(info_.precision));
+        check(agrees, dataset.name(), ": has ", dataset.rows(), " rows of ", dataset.columns(), ", expected ", rows,
+              " of ", info_.width);
+        dataset.check_stored();
+        check(rows == 0 || dataset.file_offset() >= 0, dataset.name(), ": does not lie in one piece");
+        return dataset.file_offset();
+    }
     index_t row_bytes() const { return info_.width * data_type_size(info_.precision); }
     std::array<Block, 2> blocks(index_t protein, index_t slot) const {
         check(protein >= 0 && protein < size() && slot >= 0 && slot < info_.slots(), name_, ": protein ", protein,

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <protlm/core/file.hpp>
+#include <protlm/core/utf8.hpp>
+#include <protlm/io/detail/embedding_index.hpp>
 #include <protlm/io/detail/embedding_values.hpp>
 #include <protlm/io/detail/file_descriptor.hpp>
 #include <protlm/io/detail/folders.hpp>
@@ -22,16 +24,13 @@ struct PackedVectors {
     Hdf5Dataset residues, proteins;
 };
 
-/// The rows of each protein among all residues (P+1). @throws Error for a length that is negative or too large
-inline std::vector<index_t> residue_offsets(std::span<index_t const> lengths, std::string const &name) {
-    std::vector<index_t> offsets{0};
-    for (index_t const length : lengths) {
-        index_t end = 0;
-        check(length >= 0 && !__builtin_add_overflow(offsets.back(), length, &end), name, ": length ", length,
-              " of protein ", offsets.size() - 1, " is negative or too large");
-        offsets.push_back(end);
-    }
-    return offsets;
+/// @throws Error for what cannot be written: see check_info; and ids that are no UTF-8 or hold a zero byte
+inline void check_new(EmbeddingInfo const &info, std::span<std::string const> ids, std::string const &name) {
+    check_info(info, name);
+    check(info.layout != EmbeddingLayout::flat, name, ": the layout flat is one of other programs, not written");
+    for (auto const &id : ids)
+        check(id.find('\0') == id.npos && is_valid_utf8(id), name, ": id ", &id - ids.data() + 1, ", \"", id, "\", ",
+              id.find('\0') == id.npos ? "is no UTF-8" : "holds a zero byte");
 }
 
 /// Bytes of all vectors of a file without compression.
@@ -49,7 +48,7 @@ inline std::vector<PackedVectors> make_packed(Hdf5File const &file, EmbeddingInf
     auto const root = file.root();
     auto const count = static_cast<index_t>(ids.size());
     write_info(root, info);
-    root.make_strings("ids", count).write_strings(0, ids);
+    write_ids(root, ids);
     root.make_dataset("lengths", DataType::u64, {count}).write(0, count, lengths.data());
     root.make_dataset("offsets", DataType::u64, {count + 1}).write(0, count + 1, offsets.data());
     index_t const chunk = std::max<index_t>(1, (1 << 18) / (info.width * data_type_size(info.precision)));
@@ -71,16 +70,10 @@ struct GroupedVectors {
     Hdf5Group residues, proteins;
 };
 
-/// Everything of a per-id file but the datasets of vectors.
-inline std::vector<GroupedVectors> make_per_id(Hdf5File const &file, EmbeddingInfo const &info,
-                                               std::span<std::string const> ids, std::span<index_t const> lengths,
-                                               std::vector<std::string> const &names) {
-    auto const count = static_cast<index_t>(ids.size());
+/// Everything of a per-id file but the datasets of vectors: nothing that other programs would take for a protein.
+inline std::vector<GroupedVectors> make_per_id(Hdf5File const &file, EmbeddingInfo const &info, index_t proteins) {
     write_info(file.root(), info);
-    auto const index = file.root().make_group("_index");
-    index.make_strings("ids", count).write_strings(0, ids);
-    index.make_strings("names", count).write_strings(0, names);
-    index.make_dataset("lengths", DataType::u64, {count}).write(0, count, lengths.data());
+    file.root().set_attribute("proteins", std::int64_t(proteins));
     bool const both = info.per_residue && info.per_protein();
     std::vector<GroupedVectors> layers;
     for (index_t slot = 0; slot < info.slots(); ++slot) {
@@ -102,7 +95,7 @@ inline std::vector<GroupedVectors> make_per_id(Hdf5File const &file, EmbeddingIn
 class EmbeddingWriter {
   public:
     /// @param path     the file; FILE.partial until `close`
-    /// @param ids      P identifiers as given, kept byte by byte; no zero bytes
+    /// @param ids      P identifiers, kept byte by byte; UTF-8 without zero bytes
     /// @param lengths  P numbers of residues
     /// @throws Error when the arguments disagree or the file cannot be created
     EmbeddingWriter(std::filesystem::path path, EmbeddingInfo info, std::span<std::string const> ids,
@@ -110,7 +103,7 @@ class EmbeddingWriter {
         : path_(std::move(path)), partial_(path_.string() + ".partial"), info_(std::move(info)),
           ids_(ids.begin(), ids.end()), encode_(info_.precision) {
         check(ids.size() == lengths.size(), path_.string(), ": ", ids.size(), " ids and ", lengths.size(), " lengths");
-        detail::check_info(info_, path_.string());
+        detail::check_new(info_, ids, path_.string());
         offsets_ = detail::residue_offsets(lengths, path_.string());
         written_.resize(ids.size() * info_.layers.size());
         try {
@@ -120,7 +113,8 @@ class EmbeddingWriter {
                 packed_ = detail::make_packed(file_, info_, ids, lengths, offsets_, false);
             } else {
                 names_ = detail::dataset_names(ids);
-                grouped_ = detail::make_per_id(file_, info_, ids, lengths, names_);
+                grouped_ = detail::make_per_id(file_, info_, size());
+                make_datasets();
             }
         } catch (...) {
             discard();
@@ -141,15 +135,15 @@ class EmbeddingWriter {
         check(!written_[index], path_.string(), ": protein ", protein, " is written twice");
         auto const layer = static_cast<std::size_t>(slot);
         auto const first = offsets_[static_cast<std::size_t>(protein)];
-        auto const rows = offsets_[static_cast<std::size_t>(protein) + 1] - first;
+        auto const rows = length(protein);
         if (info_.layout == EmbeddingLayout::packed) {
             write_rows(packed_[layer].residues, protein, first, rows, residues, info_.per_residue);
             write_rows(packed_[layer].proteins, protein, protein, 1, vector, info_.per_protein());
         } else {
             if (info_.per_residue)
-                write_dataset(grouped_[layer].residues, protein, {rows, info_.width}, residues);
+                write_dataset(grouped_[layer].residues, protein, rows, rows * info_.width, residues);
             if (info_.per_protein())
-                write_dataset(grouped_[layer].proteins, protein, {info_.width}, vector);
+                write_dataset(grouped_[layer].proteins, protein, info_.width, info_.width, vector);
         }
         written_[index] = true;
     }
@@ -187,17 +181,34 @@ class EmbeddingWriter {
         detail::as_stored(info_.precision, bytes.data(), [&](auto *stored) { dataset.write(first, rows, stored); });
     }
 
-    void write_dataset(Hdf5Group const &group, index_t protein, std::vector<index_t> const &shape,
-                       float const *values) {
+    /// All datasets of a per-id file: made at once, because others list them in the order in which they were made.
+    void make_datasets() {
+        for (auto const &[residues, proteins] : grouped_)
+            for (index_t protein = 0; protein < size(); ++protein) {
+                if (info_.per_residue)
+                    make_dataset(residues, protein, {length(protein), info_.width});
+                if (info_.per_protein())
+                    make_dataset(proteins, protein, {info_.width});
+            }
+    }
+    void make_dataset(Hdf5Group const &group, index_t protein, std::vector<index_t> const &shape) {
         auto const place = static_cast<std::size_t>(protein);
-        index_t const rows = shape[0], count = shape.size() == 2 ? rows * shape[1] : rows;
-        index_t const chunk = std::max<index_t>(1, (1 << 18) / (shape.size() == 2 ? info_.width : 1));
+        index_t const rows = shape[0], row = shape.size() == 2 ? shape[1] : 1;
+        index_t const chunk = std::max<index_t>(1, (1 << 18) / row);
         Hdf5Layout const layout{.chunk_rows = std::min(rows, chunk), .gzip = info_.gzip};
         auto const dataset =
-            detail::make_vectors(group, names_[place], info_, shape, count && info_.gzip ? layout : Hdf5Layout{});
-        dataset.set_attribute("original_id", ids_[place]);
+            detail::make_vectors(group, names_[place], info_, shape, rows > 0 && info_.gzip ? layout : Hdf5Layout{});
+        dataset.set_heap_text("original_id", ids_[place]); // for other programs; ours takes the dataset's name
+        dataset.set_attribute("length", std::int64_t(length(protein)));
+    }
+    void write_dataset(Hdf5Group const &group, index_t protein, index_t rows, index_t count, float const *values) {
         auto const bytes = encode_(values, count, who(protein));
+        auto const dataset = group.dataset(names_[static_cast<std::size_t>(protein)]);
         detail::as_stored(info_.precision, bytes.data(), [&](auto *stored) { dataset.write(0, rows, stored); });
+    }
+    index_t length(index_t protein) const {
+        auto const place = static_cast<std::size_t>(protein);
+        return offsets_[place + 1] - offsets_[place];
     }
 
     /// Removes the file unless `close` was successful.

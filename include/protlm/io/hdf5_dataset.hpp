@@ -1,7 +1,6 @@
 #pragma once
 
-#include <protlm/core/kokkos.hpp>
-#include <protlm/io/detail/hdf5_handle.hpp>
+#include <protlm/io/hdf5_object.hpp>
 
 #include <algorithm>
 #include <array>
@@ -12,85 +11,6 @@
 #include <vector>
 
 namespace protlm::inline v0 {
-
-/// Attributes of a group or dataset: one number or string each.
-class Hdf5Object {
-  public:
-    bool has_attribute(std::string_view key) const {
-        return detail::hdf5_call(name_, "look up attributes",
-                                 [&] { return H5Aexists(id(), std::string(key).c_str()); }) > 0;
-    }
-
-    /// Writes a number; one of that name and type is overwritten. @throws Error
-    template <class T>
-        requires std::is_arithmetic_v<T>
-    void set_attribute(std::string_view key, T value) const {
-        write_attribute(key, detail::hdf5_type(data_type_of<T>()), &value);
-    }
-    void set_attribute(std::string_view key, std::string const &value) const {
-        check(value.find('\0') == value.npos, name_, ": attribute ", key, " holds a zero byte");
-        char const *text = value.c_str();
-        write_attribute(key, detail::hdf5_string_type(), &text);
-    }
-
-    /// Reads a number (converted to T) or a variable-length string. @throws Error when it is missing or of another kind
-    template <class T>
-    T attribute(std::string_view key) const {
-        auto const attribute = open_attribute(key);
-        auto const action = std::string("read attribute ").append(key);
-        auto const space = detail::hdf5_open(name_, action, H5Sclose, [&] { return H5Aget_space(attribute.id()); });
-        auto const count = detail::hdf5_call(name_, action, [&] { return H5Sget_simple_extent_npoints(space.id()); });
-        check(count == 1, name_, ": attribute ", key, " has ", count, " values, expected 1");
-        if constexpr (std::is_same_v<T, std::string>) {
-            auto const type = detail::hdf5_open(name_, action, H5Tclose, [&] { return H5Aget_type(attribute.id()); });
-            bool const text = detail::hdf5_call(name_, action, [&] { return H5Tis_variable_str(type.id()); }) > 0;
-            check(text, name_, ": attribute ", key, " is no variable-length string");
-            auto const memory = detail::hdf5_string_type();
-            char *value = nullptr;
-            detail::hdf5_call(name_, action, [&] { return H5Aread(attribute.id(), memory.id(), &value); });
-            std::string result = value ? value : "";
-            H5free_memory(value);
-            return result;
-        } else {
-            T value{};
-            auto const memory = detail::hdf5_type(data_type_of<T>());
-            detail::hdf5_call(name_, action, [&] { return H5Aread(attribute.id(), memory.id(), &value); });
-            return value;
-        }
-    }
-
-    /// "FILE: /path", which begins every message.
-    std::string const &name() const { return name_; }
-    hid_t id() const { return handle_.id(); }
-
-    /// Closes now instead of on destruction. @throws Error
-    void close() { handle_.close(name_); }
-
-  protected:
-    Hdf5Object() = default;
-    Hdf5Object(detail::Hdf5Handle handle, std::string name) : handle_(std::move(handle)), name_(std::move(name)) {}
-
-  private:
-    detail::Hdf5Handle open_attribute(std::string_view key) const {
-        check(has_attribute(key), name_, ": has no attribute ", key);
-        return detail::hdf5_open(name_, "open an attribute", H5Aclose,
-                                 [&] { return H5Aopen(id(), std::string(key).c_str(), H5P_DEFAULT); });
-    }
-    void write_attribute(std::string_view key, detail::Hdf5Handle const &type, void const *value) const {
-        auto const action = std::string("write attribute ").append(key);
-        auto const create = [&] {
-            auto const space = detail::hdf5_open(name_, action, H5Sclose, [] { return H5Screate(H5S_SCALAR); });
-            return detail::hdf5_open(name_, action, H5Aclose, [&] {
-                return H5Acreate2(id(), std::string(key).c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT);
-            });
-        };
-        auto const attribute = has_attribute(key) ? open_attribute(key) : create();
-        detail::hdf5_call(name_, action, [&] { return H5Awrite(attribute.id(), type.id(), value); });
-    }
-
-    detail::Hdf5Handle handle_;
-    std::string name_;
-};
 
 /// A dataset of one or two dimensions, read and written by blocks of rows.
 class Hdf5Dataset : public Hdf5Object {
@@ -110,6 +30,7 @@ class Hdf5Dataset : public Hdf5Object {
         columns_ = static_cast<index_t>(extents[1]);
         index_t elements = 0;
         check(!__builtin_mul_overflow(rows_, columns_, &elements), this->name(), ": the shape overflows");
+        check_plain();
     }
 
     int rank() const { return rank_; }
@@ -120,6 +41,27 @@ class Hdf5Dataset : public Hdf5Object {
     index_t file_offset() const {
         haddr_t const offset = H5Dget_offset(id());
         return offset == HADDR_UNDEF ? index_t(-1) : static_cast<index_t>(offset);
+    }
+
+    /// What kind of elements there are.
+    bool is_float() const { return element_class() == H5T_FLOAT; }
+    bool is_integer() const { return element_class() == H5T_INTEGER; }
+    /// Bytes of an element in memory.
+    std::size_t element_bytes() const { return H5Tget_size(element_type().id()); }
+
+    /// Checks that the file stores what the shape claims, so that nobody makes room for what is not there: all of it
+    /// without compression; else the shape may claim 64 times what is stored, or 16 MiB. @throws Error
+    void check_stored() const {
+        auto const bytes = static_cast<index_t>(element_bytes());
+        index_t claimed = 0;
+        check(!__builtin_mul_overflow(rows_ * columns_, bytes, &claimed), name(), ": the shape overflows");
+        if (claimed == 0)
+            return;
+        check(is_written(), name(), ": claims ", claimed, " bytes, but not all of them were written");
+        auto const stored = H5Dget_storage_size(id());
+        auto const most = compressed_ ? std::max<hsize_t>(hsize_t(16) << 20, stored * 64) : stored;
+        check(static_cast<hsize_t>(claimed) <= most && stored <= file_bytes(), name(), ": claims ", claimed,
+              " bytes, but the file stores ", stored, compressed_ ? "; at most 64 times as much is taken" : "");
     }
 
     /// Writes rows [first, first + count) from `values` (count, columns), host, row-major. @throws Error
@@ -142,6 +84,7 @@ class Hdf5Dataset : public Hdf5Object {
     /// All elements, row-major.
     template <class T>
     std::vector<T> read_all() const {
+        check_stored();
         std::vector<T> values(static_cast<std::size_t>(rows_ * columns_));
         read(0, rows_, values.data());
         return values;
@@ -161,9 +104,11 @@ class Hdf5Dataset : public Hdf5Object {
                  });
     }
 
-    /// All strings of a one-dimensional dataset of variable-length strings. @throws Error
+    /// All strings of a one-dimensional dataset of variable-length strings. They lie in a heap whose damage crashes
+    /// HDF5 1.10: only for files that are known to be whole, or in a process that may crash. @throws Error
     std::vector<std::string> read_strings() const {
-        auto const stored = detail::hdf5_open(name(), "read the type", H5Tclose, [&] { return H5Dget_type(id()); });
+        check_stored();
+        auto const stored = element_type();
         auto const is_text = [&] { return H5Tis_variable_str(stored.id()); };
         bool const text = detail::hdf5_call(name(), "read the type", is_text) > 0;
         check(text && rank_ == 1, name(), ": is no list of variable-length strings");
@@ -185,6 +130,59 @@ class Hdf5Dataset : public Hdf5Object {
     }
 
   private:
+    detail::Hdf5Handle element_type() const {
+        return detail::hdf5_open(name(), "read the type", H5Tclose, [&] { return H5Dget_type(id()); });
+    }
+    H5T_class_t element_class() const { return H5Tget_class(element_type().id()); }
+    /// Whether there is a place in the file for every element; what has none reads as zeros.
+    bool is_written() const {
+        if (chunk_.empty()) {
+            H5D_space_status_t status = H5D_SPACE_STATUS_ERROR;
+            detail::hdf5_call(name(), "read its size", [&] { return H5Dget_space_status(id(), &status); });
+            return status == H5D_SPACE_STATUS_ALLOCATED;
+        }
+        auto const pieces = [](index_t rows, hsize_t chunk) { return (static_cast<hsize_t>(rows) - 1) / chunk + 1; };
+        hsize_t const expected = pieces(rows_, chunk_[0]) * (rank_ == 2 ? pieces(columns_, chunk_[1]) : 1);
+        hsize_t count = 0;
+        auto const space = file_space();
+        detail::hdf5_call(name(), "count its chunks", [&] { return H5Dget_num_chunks(id(), space.id(), &count); });
+        return count == expected;
+    }
+    hsize_t file_bytes() const {
+        auto const file =
+            detail::hdf5_open(name(), "read its file's size", H5Fclose, [&] { return H5Iget_file_id(id()); });
+        hsize_t bytes = 0;
+        detail::hdf5_call(name(), "read its file's size", [&] { return H5Fget_filesize(file.id(), &bytes); });
+        return bytes;
+    }
+
+    /// Data come out of this file alone, and only by what HDF5 itself can do: a file that somebody else made must not
+    /// read others, nor load a library.
+    void check_plain() {
+        auto const properties =
+            detail::hdf5_open(name(), "read its layout", H5Pclose, [&] { return H5Dget_create_plist(id()); });
+        auto const layout = H5Pget_layout(properties.id());
+        check(layout != H5D_VIRTUAL, name(), ": is a virtual dataset, made of other ones");
+        check(layout != H5D_CONTIGUOUS || H5Pget_external_count(properties.id()) == 0, name(),
+              ": keeps its data in another file");
+        int const filters = H5Pget_nfilters(properties.id());
+        for (int i = 0; i < filters; ++i) {
+            unsigned flags = 0, config = 0;
+            std::size_t none = 0;
+            auto const filter =
+                H5Pget_filter2(properties.id(), static_cast<unsigned>(i), &flags, &none, nullptr, 0, nullptr, &config);
+            check(filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_SHUFFLE || filter == H5Z_FILTER_FLETCHER32,
+                  name(), ": is compressed by filter ", filter, "; only gzip is read (h5repack -f GZIP=1 converts it)");
+        }
+        compressed_ = filters > 0;
+        if (layout == H5D_CHUNKED) {
+            chunk_.resize(static_cast<std::size_t>(rank_));
+            detail::hdf5_call(name(), "read its chunks",
+                              [&] { return H5Pget_chunk(properties.id(), rank_, chunk_.data()); });
+            check(std::find(chunk_.begin(), chunk_.end(), hsize_t(0)) == chunk_.end(), name(), ": has empty chunks");
+        }
+    }
+
     detail::Hdf5Handle file_space() const {
         return detail::hdf5_open(name(), "read the shape", H5Sclose, [&] { return H5Dget_space(id()); });
     }
@@ -208,6 +206,8 @@ class Hdf5Dataset : public Hdf5Object {
     }
 
     int rank_ = 1;
+    bool compressed_ = false;
+    std::vector<hsize_t> chunk_; ///< extents of a chunk, where there are any
     index_t rows_ = 0, columns_ = 1;
 };
 

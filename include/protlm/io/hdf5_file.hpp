@@ -1,16 +1,19 @@
 #pragma once
 
+#include <protlm/io/detail/file_descriptor.hpp>
 #include <protlm/io/hdf5_dataset.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-// Thin wrappers of the HDF5 library: what protlm writes and reads, with every return code checked and HDF5's reason in
-// the message. HDF5 itself is not made for several threads: use one file from one thread at a time.
+// Thin wrappers of the HDF5 library: what protlm writes and reads, with every return code checked and the reason in the
+// message. HDF5 itself is not made for several threads: use one file from one thread at a time.
 
 namespace protlm::inline v0 {
 
@@ -20,6 +23,24 @@ struct Hdf5Layout {
     int gzip = 0;           ///< 1 (fast) to 9 (small); needs chunks
     bool early = false;     ///< its place in the file is chosen now, not with the first write: see file_offset
 };
+
+namespace detail {
+
+/// The version of an HDF5 file's superblock, which its metadata follow: since 2 they have checksums.
+/// @throws Error for a file that cannot be opened, is no regular file, is empty or is no HDF5 file
+inline int hdf5_superblock(std::filesystem::path const &path) {
+    FileDescriptor const file(path, O_RDONLY | O_NONBLOCK); // a FIFO must not make us wait for its writer
+    struct stat status {};
+    check(::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode), path.string(), ": is no regular file");
+    check(status.st_size > 0, path.string(), ": is empty");
+    std::array<std::byte, 9> bytes{};
+    for (off_t at = 0; at + 9 <= status.st_size; at = at == 0 ? 512 : 2 * at)
+        if (read_at(file, bytes, at, path.string()) == 9 && std::memcmp(bytes.data(), "\x89HDF\r\n\x1a\n", 8) == 0)
+            return static_cast<int>(bytes[8]);
+    fail(path.string(), ": is no HDF5 file");
+}
+
+} // namespace detail
 
 /// A group: datasets, attributes and groups by name.
 class Hdf5Group : public Hdf5Object {
@@ -32,13 +53,48 @@ class Hdf5Group : public Hdf5Object {
                                  [&] { return H5Lexists(id(), std::string(key).c_str(), H5P_DEFAULT); }) > 0;
     }
 
-    Hdf5Group make_group(std::string const &key) const {
-        return {detail::hdf5_open(name(), "make group " + key, H5Gclose,
-                                  [&] { return H5Gcreate2(id(), key.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT); }),
-                name() + key + '/'};
+    /// Names of all that is in the group, in the order in which it came where the file keeps that, else by name.
+    /// @throws Error for links to other places or files
+    std::vector<std::string> names() const {
+        auto const properties = detail::hdf5_open(name(), "list", H5Pclose, [&] { return H5Gget_create_plist(id()); });
+        unsigned order = 0;
+        detail::hdf5_call(name(), "list", [&] { return H5Pget_link_creation_order(properties.id(), &order); });
+        std::pair<std::vector<std::string>, std::string> found; // names; one that is no hard link
+        auto const take = [](hid_t, char const *key, H5L_info_t const *link, void *result) -> herr_t {
+            auto &[names, other] = *static_cast<decltype(found) *>(result);
+            (link->type == H5L_TYPE_HARD ? names.emplace_back() : other) = key;
+            return link->type == H5L_TYPE_HARD ? 0 : 1;
+        };
+        hsize_t at = 0;
+        detail::hdf5_call(name(), "list", [&] {
+            return H5Literate(id(), order & H5P_CRT_ORDER_TRACKED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC,
+                              &at, take, &found);
+        });
+        check(found.second.empty(), name(), found.second, ": is a link to another place or file");
+        return std::move(found.first);
     }
+    /// Whether `key` is a group. @throws Error when there is none of that name
+    bool is_group(std::string const &key) const {
+        check_here(key, "object");
+        auto const object =
+            detail::hdf5_open(name(), "open " + key, H5Oclose, [&] { return H5Oopen(id(), key.c_str(), H5P_DEFAULT); });
+        return H5Iget_type(object.id()) == H5I_GROUP;
+    }
+
+    /// A new group, which keeps the order in which things come into it.
+    Hdf5Group make_group(std::string const &key) const {
+        auto const properties =
+            detail::hdf5_open(name(), "make properties", H5Pclose, [] { return H5Pcreate(H5P_GROUP_CREATE); });
+        H5Pset_link_creation_order(properties.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+        auto const link = link_properties();
+        return {
+            detail::hdf5_open(name(), "make group " + key, H5Gclose,
+                              [&] { return H5Gcreate2(id(), key.c_str(), link.id(), properties.id(), H5P_DEFAULT); }),
+            name() + key + '/'};
+    }
+    /// An existing group. @throws Error when there is none of that name, or a link to elsewhere
     Hdf5Group group(std::string const &key) const {
-        check(contains(key), name(), ": has no group ", key);
+        check_here(key, "group");
         return {detail::hdf5_open(name(), "open group " + key, H5Gclose,
                                   [&] { return H5Gopen2(id(), key.c_str(), H5P_DEFAULT); }),
                 name() + key + '/'};
@@ -62,15 +118,30 @@ class Hdf5Group : public Hdf5Object {
         return make_dataset(key, detail::hdf5_string_type(), {count}, make_properties(key, {count}, {}));
     }
 
-    /// An existing dataset. @throws Error when there is none of that name
+    /// An existing dataset. @throws Error when there is none of that name, or one whose data come from elsewhere
     Hdf5Dataset dataset(std::string const &key) const {
-        check(contains(key), name(), ": has no dataset ", key);
+        check_here(key, "dataset");
         return {detail::hdf5_open(name(), "open dataset " + key, H5Dclose,
                                   [&] { return H5Dopen2(id(), key.c_str(), H5P_DEFAULT); }),
                 name() + key};
     }
 
   private:
+    /// Links that lead elsewhere are not followed: they may lead out of the file.
+    void check_here(std::string const &key, char const *what) const {
+        check(key.find('/') == key.npos && key != ".", name(), ": \"", key, "\" is no name in this group");
+        check(contains(key), name(), ": has no ", what, ' ', key);
+        H5L_info_t link{};
+        detail::hdf5_call(name(), "look up " + key, [&] { return H5Lget_info(id(), key.c_str(), &link, H5P_DEFAULT); });
+        check(link.type == H5L_TYPE_HARD, name(), key, ": is a link to another place or file");
+    }
+    /// Names are UTF-8.
+    detail::Hdf5Handle link_properties() const {
+        auto properties =
+            detail::hdf5_open(name(), "make properties", H5Pclose, [] { return H5Pcreate(H5P_LINK_CREATE); });
+        H5Pset_char_encoding(properties.id(), H5T_CSET_UTF8);
+        return properties;
+    }
     static std::vector<hsize_t> extents_of(std::vector<index_t> const &shape) { return {shape.begin(), shape.end()}; }
 
     detail::Hdf5Handle make_properties(std::string const &key, std::vector<index_t> const &shape,
@@ -105,9 +176,10 @@ class Hdf5Group : public Hdf5Object {
         auto const space = detail::hdf5_open(name(), action, H5Sclose, [&] {
             return H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr);
         });
+        auto const link = link_properties();
         return {detail::hdf5_open(name(), action, H5Dclose,
                                   [&] {
-                                      return H5Dcreate2(id(), key.c_str(), type.id(), space.id(), H5P_DEFAULT,
+                                      return H5Dcreate2(id(), key.c_str(), type.id(), space.id(), link.id(),
                                                         properties.id(), H5P_DEFAULT);
                                   }),
                 name() + key};
@@ -119,18 +191,24 @@ class Hdf5File {
   public:
     Hdf5File() = default;
 
-    /// Makes a new file; one of that name is lost. @throws Error naming the path and HDF5's reason
+    /// Makes a new file; one of that name is lost. Its metadata have checksums, which HDF5 compares, and are those of
+    /// HDF5 1.8, which all programs can read. @throws Error naming the path and the reason
     static Hdf5File create(std::filesystem::path const &path) {
+        auto const properties =
+            detail::hdf5_open(path.string(), "create", H5Pclose, [] { return H5Pcreate(H5P_FILE_CREATE); });
+        H5Pset_link_creation_order(properties.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
         return open(path, "create",
-                    [&](hid_t access) { return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access); });
+                    [&](hid_t access) { return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, properties.id(), access); });
     }
 
-    /// Opens a file for reading. @throws Error naming the path and HDF5's reason
+    /// Opens a file for reading. @throws Error naming the path and the reason
     static Hdf5File open(std::filesystem::path const &path) {
+        detail::hdf5_superblock(path);
         return open(path, "open", [&](hid_t access) { return H5Fopen(path.c_str(), H5F_ACC_RDONLY, access); });
     }
-    /// Opens a file for reading and writing. @throws Error naming the path and HDF5's reason
+    /// Opens a file for reading and writing. @throws Error naming the path and the reason
     static Hdf5File open_writable(std::filesystem::path const &path) {
+        detail::hdf5_superblock(path);
         return open(path, "open", [&](hid_t access) { return H5Fopen(path.c_str(), H5F_ACC_RDWR, access); });
     }
 
@@ -160,6 +238,7 @@ class Hdf5File {
         // Many parallel file systems cannot lock; that must not keep anybody from reading.
         H5Pset_file_locking(access.id(), true, true);
 #endif
+        H5Pset_libver_bounds(access.id(), H5F_LIBVER_V18, H5F_LIBVER_V18);
         file.handle_ = detail::hdf5_open(file.name_, action, H5Fclose, [&] { return function(access.id()); });
         return file;
     }

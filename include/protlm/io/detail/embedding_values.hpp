@@ -43,7 +43,7 @@ class ValueEncoder {
             if (!is_finite(static_cast<float>(value))) [[unlikely]]
                 fail(who, ": the value ", values[i],
                      is_finite(values[i]) ? " is too large for " + precision_name(precision_) + "; write float32"
-                                              : " is not finite");
+                                          : " is not finite");
             std::memcpy(bytes_.data() + static_cast<std::size_t>(i) * sizeof(T), static_cast<void const *>(&value),
                         sizeof(T));
         }

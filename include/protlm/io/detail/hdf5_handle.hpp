@@ -5,6 +5,7 @@
 
 #include <hdf5.h>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,11 +38,21 @@ inline std::string hdf5_error_text() {
         return 0;
     };
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &text);
-    return text.empty() ? "HDF5 gives no reason" : text;
+    if (text.empty())
+        return "HDF5 gives no reason";
+    if (text.starts_with("truncated file"))
+        return "the file is truncated, its end is missing";
+    // Of a system call that failed HDF5 lists addresses and sizes; the system's own words are enough.
+    std::string_view const mark = "error message = '";
+    auto const begin = text.find(mark);
+    if (begin == text.npos)
+        return "HDF5 says: " + text;
+    auto const rest = text.substr(begin + mark.size());
+    return rest.substr(0, rest.find('\''));
 }
 
 /// Calls `function`, whose negative result is HDF5's sign of failure, and gives the result.
-/// @throws Error "NAME: cannot ACTION: HDF5's reason"
+/// @throws Error "NAME: cannot ACTION: reason"
 template <class Function>
 auto hdf5_call(std::string_view name, std::string_view action, Function &&function) {
     Hdf5Silence const silence;
@@ -133,6 +144,17 @@ inline Hdf5Handle hdf5_type(DataType type) {
             fail("hdf5_type: elements of type ", data_type_name(type), " have no HDF5 type");
         }
     });
+}
+
+/// UTF-8 strings of `size` bytes, filled up with zero bytes.
+inline Hdf5Handle hdf5_text_type(std::size_t size) {
+    auto type = hdf5_open("HDF5", "copy a type", H5Tclose, [] { return H5Tcopy(H5T_C_S1); });
+    hdf5_call("HDF5", "define strings", [&] {
+        bool const defined = H5Tset_size(type.id(), size) >= 0 && H5Tset_cset(type.id(), H5T_CSET_UTF8) >= 0 &&
+                             H5Tset_strpad(type.id(), H5T_STR_NULLPAD) >= 0;
+        return defined ? 0 : -1;
+    });
+    return type;
 }
 
 /// Variable-length UTF-8 strings, which h5py reads as str.
