@@ -21,6 +21,8 @@ inline std::optional<EmbeddingInfo> complete_embedding_file(std::filesystem::pat
     if (!std::filesystem::is_regular_file(path, ignored))
         return std::nullopt;
     try {
+        if (detail::is_checked_file(path))
+            return detail::read_checked_info(path);
         auto info = detail::load_index(path, true).info;
         return info.layout == EmbeddingLayout::flat ? std::nullopt : std::optional(std::move(info));
     } catch (Error const &) {

@@ -55,11 +55,20 @@ inline bool is_checked_file(std::filesystem::path const &path) {
     return root.has_attribute("format_version") && root.attribute<std::int64_t>("format_version") >= 3;
 }
 
+/// What a complete file of version 3 or later is, read without its index. @throws Error
+inline EmbeddingInfo read_checked_info(std::filesystem::path const &path) {
+    auto const root = Hdf5File::open(path).root();
+    check(root.attribute<int>("complete") == 1, path.string(), ": is incomplete");
+    return read_info(root, path.string());
+}
+
 /// The index of an embedding file. Files of earlier versions and of other programs keep ids where damage crashes HDF5
-/// 1.10 or keeps it busy for ever, so a process of its own reads them first. @throws Error
+/// 1.10 or keeps it busy for ever, and it crashes when it lists a damaged group, so a process of its own reads all but
+/// packed files of today first. @throws Error
 inline EmbeddingIndex load_index(std::filesystem::path const &path, bool marked) {
     try {
-        if (is_checked_file(path))
+        bool const checked = is_checked_file(path);
+        if (checked && Hdf5File::open(path).root().attribute<std::string>("layout") == "packed")
             return read_index(path, marked);
         auto const bytes = static_cast<std::uint64_t>(std::filesystem::file_size(path));
         auto parcel = in_child_process(path.string(), 2 + (bytes >> 22), (std::uint64_t(64) << 20) + 4 * bytes,
