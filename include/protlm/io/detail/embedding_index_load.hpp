@@ -66,6 +66,10 @@ inline EmbeddingInfo read_checked_info(std::filesystem::path const &path) {
 /// 1.10 or keeps it busy for ever, and it crashes when it lists a damaged group, so a process of its own reads all but
 /// packed files of today first. @throws Error
 inline EmbeddingIndex load_index(std::filesystem::path const &path, bool marked) {
+    std::filesystem::path const partial = path.string() + ".partial";
+    std::error_code ignored;
+    check(std::filesystem::exists(path, ignored) || !std::filesystem::exists(partial, ignored), path.string(),
+          ": is not complete yet; the command that began ", partial.string(), " goes on with it");
     try {
         bool const checked = is_checked_file(path);
         if (checked && Hdf5File::open(path).root().attribute<std::string>("layout") == "packed")
