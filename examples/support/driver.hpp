@@ -6,6 +6,8 @@
 #include <support/start_kokkos.hpp>
 #include <support/version.hpp>
 
+#include <protlm/core/build_advice.hpp>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -125,8 +127,11 @@ template <class Session, class Run>
 int run_described(Driver const &driver, Session const &session, Arguments const &kokkos_options, Run &run) {
     try {
         std::optional<KokkosStart> kokkos;
-        if (driver.kokkos)
+        if (driver.kokkos) {
             kokkos.emplace(driver.name, kokkos_options, session.node_rank());
+            if (auto const advice = protlm::build_advice(); session.rank() == 0 && !advice.empty())
+                std::fprintf(stderr, "%s: note: %s\n", driver.name, advice.c_str());
+        }
         return status_of(run, session);
     } catch (protlm::Error const &error) {
         return report_failure(driver.name, session, message_for_users(error));
