@@ -2,13 +2,18 @@
 
 #include <support/driver.hpp>
 
+#include <protlm/core/file_lock.hpp>
+#include <protlm/core/output.hpp>
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta.hpp>
+#include <protlm/data/fasta_writer.hpp>
 #include <protlm/data/store.hpp>
 #include <protlm/data/store_writer.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,17 +25,19 @@ struct Options {
     protlm::FastaOptions fasta;
     protlm::StoreOptions store;
     std::size_t min_length = 1;
-    bool check = false, quiet = false;
+    bool check = false, force = false, quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
     app.description("Makes a token store of protein sequences in FASTA files: what the pretrain drivers read.\n"
                     "Example: prepare uniref50.fasta.gz --output uniref50.store --held-out 0.01 --deduplicate\n"
-                    "An interrupted run leaves no store behind; an older store of the same name stays until the new "
-                    "one is complete.");
-    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip or zstd; '-' is standard input")->required();
-    app.add_option("-o,--output", options.output, "store to write; in an existing folder it is named proteins.store")
+                    "An interrupted run leaves no store behind and begins anew; an older store of the same name stays "
+                    "until the new one is complete. While it works, index and ids are on the disk twice.");
+    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd or xz; '-' is standard input")->required();
+    app.add_option("-o,--output", options.output,
+                   "store to write, which replaces an older store; in an existing folder it is named proteins.store")
         ->required();
+    app.add_flag("-f,--force", options.force, "replace output files whatever they are");
     app.add_option("--held-out", options.store.held_out,
                    "fraction of the proteins kept for evaluation, chosen by a hash of the sequence (0)")
         ->check(examples::between(0, 1));
@@ -40,7 +47,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--min-length", options.min_length, "leave out proteins with fewer residues (1)");
     using Invalid = protlm::InvalidLetters;
     examples::add_choice(app, "--invalid", options.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
-                         "letters outside the alphabet: 'error' stops at the first, 'mask' reads them as X");
+                         "letters that the vocabulary lacks: 'error' stops at the first, 'mask' reads them as X");
     app.add_option("--vocabulary", options.vocabulary,
                    "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary");
     app.add_flag("--check", options.check, "read the store back and compare all checksums");
@@ -48,66 +55,97 @@ void describe(CLI::App &app, Options &options) {
 }
 
 void summarise(protlm::StoreCounts const &counts, protlm::FastaCounts const &read, std::string const &output) {
-    auto const row = [](char const *what, std::uint64_t value, char const *note = "") {
-        std::printf("  %-24s %15llu%s\n", what, static_cast<unsigned long long>(value), note);
+    auto const row = [](std::string const &what, std::uint64_t value) {
+        std::printf("  %-24s %15llu\n", what.c_str(), static_cast<unsigned long long>(value));
     };
     auto const size = static_cast<double>(std::filesystem::file_size(output));
     std::printf("%s (%s)\n", output.c_str(), protlm::format_amount(size, "B").c_str());
-    row("records read", read.records);
+    row("records read", read.records); // the sum of those stored and left out
     row("proteins stored", counts.sequences);
     row("  training", counts.sequences - counts.held_out);
     row("  held out", counts.held_out);
-    row("residues stored", counts.residues);
-    row("  held out", counts.held_out_residues);
     row("duplicates left out", counts.duplicates);
     row("empty or short, left out", counts.skipped);
+    row("residues read", read.residues);
+    row("residues stored", counts.residues);
+    row("  training", counts.residues - counts.held_out_residues);
+    row("  held out", counts.held_out_residues);
     row("U, Z, O, B read as X", counts.mapped);
-    row("invalid read as X", counts.masked);
+    row("invalid read as " + read.masked_as, counts.masked);
     row("stops and gaps dropped", read.stops + read.gaps);
 }
 
-/// The held-out proteins as the store has them, 60 letters a line; the file appears when it is complete.
-void write_held_out(protlm::TokenStore const &store, std::string const &path) {
-    protlm::AtomicFile file(path);
-    auto const part = store.held_out();
-    for (auto i = part.first; i < part.first + part.count; ++i) {
-        auto const sequence = protlm::decode(store.vocabulary(), store.tokens(i));
-        file.write('>' + std::string(store.id(i)) + '\n');
-        for (std::size_t at = 0; at < sequence.size(); at += 60)
-            file.write(sequence.substr(at, 60) + '\n');
-    }
-    file.commit();
+void warn(std::string const &what) { std::fprintf(stderr, "prepare: warning: %s\n", what.c_str()); }
+
+/// What is not as users may think, also with --quiet.
+void warn_of(protlm::StoreCounts const &counts, protlm::FastaCounts const &read, double held_out) {
+    if (!read.nucleotides.empty())
+        warn(read.nucleotides + ": all residues are A, C, G, T, U or N: is it DNA or RNA?");
+    if (read.latin1 > 0)
+        warn("headers that are no UTF-8, taken for Latin-1: " + std::to_string(read.latin1));
+    if (counts.held_out == counts.sequences)
+        warn("all proteins are held out, none is left to train on");
+    else if (held_out > 0 && counts.held_out == 0)
+        warn("no protein is held out: they are too few for the fraction asked for");
 }
 
-void prepare(Options options) {
-    namespace fs = std::filesystem;
-    if (fs::is_directory(options.output))
-        options.output = (fs::path(options.output) / "proteins.store").string();
-    auto const vocabulary =
-        options.vocabulary.empty() ? protlm::Vocabulary::protbert() : protlm::read_vocabulary_text(options.vocabulary);
-    protlm::FastaReader reader(options.inputs, vocabulary, options.fasta);
-    protlm::StoreWriter writer(options.output, vocabulary, options.store);
-    protlm::Progress progress("prepare", "B", static_cast<double>(reader.bytes_total()), options.quiet);
+/// Refuses outputs that would be a mistake.
+void check_outputs(Options const &options) {
+    std::vector<std::filesystem::path> inputs(options.inputs.begin(), options.inputs.end());
+    inputs.emplace_back(options.vocabulary);
+    protlm::check_output(options.output, inputs, options.force, protlm::TokenStore::recognise);
+    if (options.held_out_fasta.empty())
+        return;
+    protlm::check_output(options.held_out_fasta, inputs, options.force);
+    protlm::check_different_outputs(options.output, options.held_out_fasta);
+}
+
+/// Gives the proteins to the writer. @returns how many records were too short
+std::uint64_t read_all(Options const &options, protlm::FastaReader &reader, protlm::StoreWriter &writer) {
+    auto const total = static_cast<double>(reader.bytes_total());
+    protlm::Progress progress("prepare", "B", total, options.quiet);
+    double next_look = std::min(total / 16, 67e6);
     std::uint64_t skipped = 0;
     while (auto const record = reader.next()) {
         if (record->tokens.size() < std::max<std::size_t>(options.min_length, 1))
             ++skipped;
         else
             writer.add(record->id, record->tokens);
+        auto const read = static_cast<double>(reader.bytes_read());
         if (reader.counts().records % 1024 == 0)
-            progress.update(static_cast<double>(reader.bytes_read()),
-                            protlm::format_amount(static_cast<double>(reader.counts().records), "proteins"));
+            progress.update(read, protlm::format_amount(static_cast<double>(reader.counts().records), "proteins"));
+        if (total > 0 && read > next_look && read <= total) {
+            writer.check_room(read / total);
+            next_look = 2 * read;
+        }
     }
+    progress.update(static_cast<double>(reader.bytes_read()));
+    progress.finish();
+    return skipped;
+}
+
+void prepare(Options options) {
+    namespace fs = std::filesystem;
+    if (fs::is_directory(options.output))
+        options.output = (fs::path(options.output) / "proteins.store").string();
+    check_outputs(options);
+    auto const vocabulary =
+        options.vocabulary.empty() ? protlm::Vocabulary::protbert() : protlm::read_vocabulary_text(options.vocabulary);
+    protlm::FastaReader reader(options.inputs, vocabulary, options.fasta);
+    protlm::FileLock const lock(options.output + ".lock.partial", options.output);
+    protlm::StoreWriter writer(options.output, vocabulary, options.store);
+    std::uint64_t const skipped = read_all(options, reader, writer);
     protlm::check(writer.counts().sequences > 0, "no proteins to store: ", reader.counts().records, " records, ",
                   skipped, " of them empty or too short");
     writer.note(skipped, reader.counts().mapped, reader.counts().masked);
     protlm::StoreCounts const counts = writer.commit();
-    progress.update(static_cast<double>(reader.bytes_read()));
-    progress.finish();
     if (options.check)
         protlm::TokenStore(options.output, protlm::StoreCheck::full);
-    if (!options.held_out_fasta.empty())
-        write_held_out(protlm::TokenStore(options.output, protlm::StoreCheck::quick), options.held_out_fasta);
+    if (!options.held_out_fasta.empty()) {
+        protlm::TokenStore const store(options.output, protlm::StoreCheck::quick);
+        protlm::write_fasta(options.held_out_fasta, store, store.held_out());
+    }
+    warn_of(counts, reader.counts(), options.store.held_out);
     if (!options.quiet)
         summarise(counts, reader.counts(), options.output);
 }

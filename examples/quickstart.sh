@@ -89,7 +89,7 @@ fi
 cd "$output"
 say "Preparing the proteins of $proteins"
 "$bin/prepare" "$proteins" --output proteins.store --deduplicate --held-out 0.05 --write-held-out held_out.fasta \
-    --invalid mask
+    --invalid mask --force
 
 [ -s held_out.fasta ] || die "$proteins is too small: no protein of it was held out"
 

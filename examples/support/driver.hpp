@@ -7,6 +7,7 @@
 #include <support/version.hpp>
 
 #include <protlm/core/build_advice.hpp>
+#include <protlm/core/mapped_file_guard.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -125,6 +126,7 @@ int report_failure(char const *program, Session const &session, std::string cons
 /// Runs what a driver does, with Kokkos where it needs that.
 template <class Session, class Run>
 int run_described(Driver const &driver, Session const &session, Arguments const &kokkos_options, Run &run) {
+    protlm::MappedFileGuard const guard(driver.name);
     try {
         std::optional<KokkosStart> kokkos;
         if (driver.kokkos) {

@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(a_place_for_a_file_must_be_one) {
 BOOST_AUTO_TEST_CASE(what_exists_is_replaced_by_force_or_where_it_is_of_the_same_kind) {
     TemporaryFolder const folder;
     fs::path const file = folder.write("thesis.tex", "text");
-    check_refused(message_of([&] { check_output(file); }), "thesis.tex: exists; force replaces it");
+    check_refused(message_of([&] { check_output(file); }), "thesis.tex: exists; force decides: replaces it");
     check_output(file, {}, true);
     auto const is_text = [](fs::path const &path) { return test::read_file(path) == "text"; };
     check_output(file, {}, false, is_text);

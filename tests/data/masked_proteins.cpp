@@ -52,7 +52,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_read_is_told) {
     BOOST_TEST(message_of([&] { read_masked_proteins({file}, Vocabulary::protbert(), "?", false); }) ==
                "read_masked_proteins: the vocabulary has no <extra_id_0> for masked residues");
     BOOST_TEST(message_of([&] { read_masked_proteins({file}, Vocabulary::prott5(), "X", false); }) ==
-               file + ":2:2: letter '?' (record P1) is not in the alphabet");
+               file + ":2:2: letter '?' (record P1) is not in the alphabet; invalid decides: mask");
+    FastaCounts counts;
+    auto const masked = read_masked_proteins({file}, Vocabulary::prott5(), "", false, {InvalidLetters::mask}, &counts);
+    BOOST_TEST(masked.size() == counts.records);
+    BOOST_TEST(counts.masked > 0u);
 }
 
 BOOST_AUTO_TEST_CASE(without_letters_to_mask_any_vocabulary_will_do) {

@@ -144,7 +144,16 @@ BOOST_AUTO_TEST_CASE(one_store_serves_every_vocabulary) {
     auto without_one = options;
     --without_one.max_length; // T5 has one special token less
     BOOST_CHECK(letters(Packer(it, it.all(), without_one, Vocabulary::prott5())) == expected);
-    Packer const narrow(it, it.all(), options, Vocabulary::from_pieces({"A", "L"}));
+    // A letter of the store does not become X or unknown without a word, X itself does where there is an unknown token.
+    check_error(
+        [&] {
+            Packer(it, it.all(), options, Vocabulary::from_pieces({"[UNK]", "A", "L", "X"}));
+        },
+        "has the letters CDEFGHIKMNPQRSTVWY, which the model's does not have");
+    std::vector<std::string> no_x;
+    for (char const letter : std::string_view("LAGVESIKRDTPNQFYMHCW"))
+        no_x.emplace_back(1, letter);
+    Packer const narrow(it, it.all(), options, Vocabulary::from_pieces(no_x));
     check_error([&] { narrow.build(narrow.plan({})); }, "has no letter that the model's vocabulary could take");
 }
 
@@ -331,9 +340,40 @@ BOOST_AUTO_TEST_CASE(subsets_stay_apart) {
         BOOST_TEST(seen[0].count(sequence) == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_store_that_others_write_into_is_an_error) {
+    TokenStore const it = store(50, 20, 90);
+    Packer const packer(it, it.all(), {.tokens = 2000});
+    BatchPlan const plan = packer.plan({});
+    packer.build(plan);
+    // The same store with other proteins of the same lengths, written in place: nothing else tells.
+    std::string bytes = test::read_file(folder / "s");
+    bytes[256] = bytes[256] == 5 ? 6 : 5;
+    folder.write("s", bytes);
+    check_error([&] { packer.build(plan); }, "s: changed while it was being read");
+    check_error([&] { packer.plan({}); }, "s: changed while it was being read");
+    // Replaced as prepare does it, the old one is still there.
+    TokenStore const old = store(50, 20, 90);
+    Packer const going_on(old, old.all(), {.tokens = 2000});
+    store(10, 5, 6);
+    going_on.build(going_on.plan({}));
+}
+
+BOOST_AUTO_TEST_CASE(a_plan_that_does_not_fit_its_store_is_an_error) {
+    TokenStore const it = store(5, 20, 30);
+    Packer const packer(it, it.all(), {});
+    BatchPlan plan = packer.plan({});
+    plan.examples[0].residues[0] = 31; // what a changed index would do
+    check_error([&] { packer.build(plan); }, " residues now, had 31 or more; was the file changed?");
+}
+
+BOOST_AUTO_TEST_CASE(that_all_are_held_out_is_said) {
+    TokenStore const it = store(20, 5, 6, 1.0);
+    check_error([&] { Packer(it, it.training(), {}); }, "all 20 proteins are held out, none is left to train on");
+}
+
 BOOST_AUTO_TEST_CASE(options_are_checked) {
     TokenStore const it = store(3, 5, 6);
-    check_error([&] { Packer(it, {0, 0}, {}); }, "nothing to take examples from");
+    check_error([&] { Packer(it, {0, 0}, {}); }, " proteins is in the part that is asked for");
     check_error([&] { Packer(it, {2, 2}, {}); }, "sequences 2 to 4 of 3");
     check_error([&] { Packer(it, it.all(), {.tokens = 0}); }, "tokens is 0");
     check_error([&] { Packer(it, it.all(), {.max_length = 2}); }, "max_length is 2, expected at least 3");

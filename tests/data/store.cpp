@@ -182,6 +182,30 @@ BOOST_AUTO_TEST_CASE(an_interrupted_write_leaves_the_old_store) {
     check_error([&] { StoreWriter(folder / "none/s", Vocabulary::protbert()); }, "none/s");
 }
 
+BOOST_AUTO_TEST_CASE(the_room_that_is_still_needed_is_known) {
+    TemporaryFolder const folder;
+    StoreWriter writer(folder / "s", Vocabulary::protbert());
+    for (int i = 0; i < 10; ++i)
+        writer.add("id", encode(Vocabulary::protbert(), "MKTAY"));
+    // Of 50 residues, 10 index entries and 20 letters of ids: index and ids twice at the end, once now.
+    BOOST_TEST(writer.room_to_go(1) == 180.0);
+    BOOST_TEST(writer.room_to_go(0.1) == 10 * (50 + 2 * 180) - (50 + 180));
+    writer.check_room(0.1);
+    check_error([&] { writer.check_room(1e-12); }, "s: needs about 4099");
+    StoreWriter fewer(folder / "t", Vocabulary::protbert(), {.deduplicate = true});
+    fewer.add("id", encode(Vocabulary::protbert(), "MKTAY"));
+    fewer.check_room(1e-18);
+}
+
+BOOST_AUTO_TEST_CASE(a_store_is_recognised) {
+    TemporaryFolder const folder;
+    write_store(folder / "s", random_proteins(3, 1));
+    BOOST_TEST(TokenStore::recognise(folder / "s"));
+    BOOST_TEST(!TokenStore::recognise(folder.write("text", "PLMSTOR")));
+    BOOST_TEST(!TokenStore::recognise(folder.path()));
+    BOOST_TEST(!TokenStore::recognise(folder / "none"));
+}
+
 BOOST_AUTO_TEST_CASE(every_truncation_and_every_changed_byte_is_noticed) {
     TemporaryFolder const folder;
     Proteins const proteins = random_proteins(12, 3, 20);

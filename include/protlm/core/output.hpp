@@ -96,7 +96,7 @@ inline void check_output(std::filesystem::path const &output, std::vector<std::f
     for (auto const &input : inputs)
         detail::check_is_no_input(output, input, own);
     bool const link = ::lstat(output.c_str(), &status) == 0; // also one that leads nowhere
-    check(force || own || !(exists || link), name, ": exists; force replaces it");
+    check(force || own || !(exists || link), Setting{"force", "replaces it"}, name, ": exists");
 }
 
 /// The same for a folder that a program writes into: it may exist, and otherwise there must be a folder to make it in.

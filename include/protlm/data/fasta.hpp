@@ -43,12 +43,13 @@ struct FastaRecord {
 struct FastaCounts {
     std::uint64_t records = 0;
     std::uint64_t residues = 0;
-    std::uint64_t mapped = 0; ///< U, Z, O and B that became X
-    std::uint64_t masked = 0; ///< invalid letters that became X or the unknown token
-    std::uint64_t stops = 0;  ///< '*' at the end of a sequence, dropped
-    std::uint64_t gaps = 0;   ///< '-', dropped
-    std::uint64_t latin1 = 0; ///< headers that were no UTF-8, and were converted from Latin-1
-    std::string nucleotides;  ///< the first file of a thousand residues or more in which all are A, C, G, T, U or N
+    std::uint64_t mapped = 0;    ///< U, Z, O and B that became X
+    std::uint64_t masked = 0;    ///< invalid letters that became X or the unknown token
+    std::uint64_t stops = 0;     ///< '*' at the end of a sequence, dropped
+    std::uint64_t gaps = 0;      ///< '-', dropped
+    std::string masked_as = "X"; ///< what these are: the piece of the token
+    std::uint64_t latin1 = 0;    ///< headers that were no UTF-8, and were converted from Latin-1
+    std::string nucleotides;     ///< the first file of a thousand residues or more in which all are A, C, G, T, U or N
 };
 
 /// Reads proteins from FASTA, one after the other, in constant memory beside the longest record.
@@ -144,6 +145,8 @@ class FastaReader {
 inline FastaReader::FastaReader(Vocabulary const &vocabulary, FastaOptions options)
     : table_(vocabulary), residue_table_(vocabulary.residue_table), options_(options),
       masked_token_(options.invalid == InvalidLetters::mask ? vocabulary.unknown_residue() : 0) {
+    if (options.invalid == InvalidLetters::mask && vocabulary.is_special(masked_token_))
+        counts_.masked_as = vocabulary.pieces[masked_token_];
     for (std::uint8_t &token : residue_table_) // no letter becomes the unknown token without a word
         if (token == vocabulary.unknown && vocabulary.is_special(token))
             token = Vocabulary::not_a_residue;
@@ -310,8 +313,8 @@ inline void FastaReader::append(std::uint8_t token) {
 inline void FastaReader::settle_stops() {
     if (pending_stops_ == 0)
         return;
-    check(options_.invalid == InvalidLetters::mask, text_.name(), ":", first_stop_.line, ":", first_stop_.column,
-          ": letter '*' (record ", id_, ") stands inside the sequence");
+    check(options_.invalid == InvalidLetters::mask, Setting{"invalid", "mask"}, text_.name(), ":", first_stop_.line,
+          ":", first_stop_.column, ": letter '*' (record ", id_, ") stands inside the sequence");
     counts_.masked += pending_stops_;
     for (; pending_stops_ > 0; --pending_stops_)
         append(masked_token_);
@@ -323,8 +326,8 @@ inline void FastaReader::invalid_letter(std::uint8_t byte) {
         bool const printable = byte > 32 && byte < 127;
         std::string const letter =
             printable ? std::string{'\'', static_cast<char>(byte), '\''} : "with code " + std::to_string(byte);
-        fail(text_.name(), ":", where.line, ":", where.column, ": letter ", letter, " (record ", id_,
-             ") is not in the alphabet");
+        fail(Setting{"invalid", "mask"}, text_.name(), ":", where.line, ":", where.column, ": letter ", letter,
+             " (record ", id_, ") is not in the alphabet");
     }
     ++counts_.masked;
     append(masked_token_);

@@ -25,15 +25,17 @@ struct MaskedProtein {
 ///
 /// @param paths FASTA files as for FastaReader @param letters stand for open residues even if they are residues, too;
 /// none: all are read as they stand
+/// @param options what to do with letters that the vocabulary lacks @param counts if given: receives what was read
 /// @throws Error when the vocabulary has no sentinels or too few, or a letter is not in the alphabet
 inline std::vector<MaskedProtein> read_masked_proteins(std::vector<std::string> paths, Vocabulary alphabet,
-                                                       std::string_view letters, bool spans) {
+                                                       std::string_view letters, bool spans, FastaOptions options = {},
+                                                       FastaCounts *counts = nullptr) {
     check(letters.empty() || !alphabet.sentinels.empty(),
           "read_masked_proteins: the vocabulary has no <extra_id_0> for masked residues");
     std::int32_t const open = letters.empty() ? -1 : alphabet.sentinels[0];
     for (char const letter : letters)
         alphabet.residue_table[static_cast<unsigned char>(letter)] = static_cast<std::uint8_t>(open);
-    FastaReader reader(std::move(paths), alphabet);
+    FastaReader reader(std::move(paths), alphabet, options);
     std::vector<MaskedProtein> proteins;
     while (auto const record = reader.next()) {
         MaskedProtein protein{std::string(record->id), {}};
@@ -50,6 +52,8 @@ inline std::vector<MaskedProtein> read_masked_proteins(std::vector<std::string> 
         }
         proteins.push_back(std::move(protein));
     }
+    if (counts)
+        *counts = reader.counts();
     return proteins;
 }
 

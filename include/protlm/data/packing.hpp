@@ -15,6 +15,8 @@
 #include <optional>
 #include <queue>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -62,7 +64,8 @@ struct BatchPlan {
 class Packer {
   public:
     /// @param store  must outlive the packer
-    /// @throws Error for an empty subset or options that leave no room for a residue
+    /// @throws Error for an empty subset, options that leave no room for a residue, and letters of the store that the
+    ///         batches' vocabulary does not have
     Packer(TokenStore const &store, Subset subset, PackingOptions options)
         : Packer(store, subset, options, store.vocabulary()) {}
     /// @param vocabulary  of the batches, which may be another than the store's
@@ -70,9 +73,8 @@ class Packer {
         : store_(&store), subset_(subset), options_(options), vocabulary_(std::move(vocabulary)),
           same_vocabulary_(vocabulary_.pieces == store.vocabulary().pieces),
           translation_(token_translation(store.vocabulary(), vocabulary_)) {
-        check(subset.count > 0 && subset.first <= store.size() && subset.count <= store.size() - subset.first,
-              "Packer: sequences ", subset.first, " to ", subset.first + subset.count, " of ", store.size(), " in ",
-              store.name(), subset.count == 0 ? ": nothing to take examples from" : "");
+        check_subset();
+        check_letters();
         int const proteins = options.proteins_per_example;
         check(proteins == 1 || proteins == 2, "Packer: proteins_per_example is ", proteins, ", expected 1 or 2");
         index_t const least = special_tokens(vocabulary_, proteins) + proteins;
@@ -91,7 +93,9 @@ class Packer {
     Vocabulary const &vocabulary() const { return vocabulary_; }
 
     /// What the step at `cursor` takes over all ranks. A cursor at or past the end of its epoch begins the next one.
+    /// @throws Error when the store's file was changed
     BatchPlan plan(Cursor cursor) const {
+        store_->check_unchanged();
         if (cursor.position >= examples())
             cursor = {cursor.seed, cursor.epoch + 1, 0};
         BatchPlan plan{cursor.seed, cursor.epoch, {}, cursor};
@@ -110,7 +114,9 @@ class Packer {
     }
 
     /// The tokens of a plan or of a share of one; crops depend on (seed, epoch, sample) only.
+    /// @throws Error when the store's file was changed
     Batch build(BatchPlan const &plan) const {
+        store_->check_unchanged();
         Batch batch;
         batch.epoch = plan.epoch;
         batch.tokens.reserve(static_cast<std::size_t>(plan.tokens()));
@@ -120,6 +126,8 @@ class Packer {
             auto const crop = [&](std::uint32_t which) {
                 auto const tokens = store_->tokens(example.sequence[which]);
                 auto const keep = static_cast<std::size_t>(example.residues[which]);
+                check(keep <= tokens.size(), store_->name(), ": sequence ", example.sequence[which], " has ",
+                      tokens.size(), " residues now, had ", keep, " or more; was the file changed?");
                 // A store's sequences are shorter than 2^32, so this product of 32 random bits fits 64.
                 std::uint64_t const choices = tokens.size() - keep + 1;
                 auto const part = tokens.subspan((random(example.sample, which)[0] * choices) >> 32, keep);
@@ -130,10 +138,35 @@ class Packer {
                 second = crop(1);
             append_sequence(batch, vocabulary_, crop(0), second, example.sample);
         }
+        store_->check_unchanged(); // what was just read is what was there from the beginning
         return batch;
     }
 
   private:
+    void check_subset() const {
+        std::uint64_t const size = store_->size();
+        bool const valid = subset_.first <= size && subset_.count <= size - subset_.first;
+        check(valid, "Packer: sequences ", subset_.first, " to ", subset_.first + subset_.count, " of ", size, " in ",
+              store_->name());
+        bool const none_to_train = subset_ == store_->training() && store_->counts().held_out > 0;
+        check(subset_.count > 0, store_->name(), ": ",
+              none_to_train ? "all " + std::to_string(size) + " proteins are held out, none is left to train on"
+              : size == 0   ? "has no proteins"
+                            : "none of its " + std::to_string(size) + " proteins is in the part that is asked for");
+    }
+    /// X, U, Z, O and B stand for residues that nobody knows; any other letter must not become one of these.
+    void check_letters() const {
+        std::string lost;
+        for (char letter = 'A'; letter <= 'Z'; ++letter) {
+            auto const at = static_cast<unsigned char>(letter);
+            bool const known = std::string_view("XUZOB").find(letter) == std::string_view::npos &&
+                               store_->vocabulary().residue_table[at] != Vocabulary::not_a_residue;
+            if (known && vocabulary_.residue_table[at] == Vocabulary::not_a_residue)
+                lost.push_back(letter);
+        }
+        check(lost.empty(), store_->name(), ": was made with a vocabulary that has the letters ", lost,
+              ", which the model's does not have; make the store with the model's vocabulary");
+    }
     std::span<std::uint8_t const> translate(std::span<std::uint8_t const> tokens,
                                             std::vector<std::uint8_t> &translated) const {
         translated.resize(tokens.size());

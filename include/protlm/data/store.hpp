@@ -75,6 +75,21 @@ class TokenStore {
         return {reinterpret_cast<char const *>(section(detail::ids_section)) + begin, end - begin};
     }
 
+    /// @throws Error naming the file when others have written to it since it was opened; see MappedFile
+    void check_unchanged() const { file_.check_unchanged(); }
+
+    /// Whether a file begins as a store does; of another kind, or not to be read, it does not.
+    static bool recognise(std::filesystem::path const &path) {
+        try {
+            MappedFile const file(path);
+            auto const bytes = file.bytes();
+            return bytes.size() >= detail::store_magic.size() &&
+                   std::memcmp(bytes.data(), detail::store_magic.data(), detail::store_magic.size()) == 0;
+        } catch (Error const &) {
+            return false;
+        }
+    }
+
     /// Reads the whole store: compares every checksum, and checks that the index ascends and all tokens are residues.
     /// @throws Error naming the section that is damaged
     void verify() const;
@@ -127,7 +142,8 @@ inline void TokenStore::open(std::span<std::byte const> bytes, StoreCheck check_
         (check_what == StoreCheck::automatic && bytes.size() <= automatic_check_bytes))
         verify();
     // Sampling is random: where the store cannot stay in memory, reading ahead would only push pages out.
-    auto const memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * 4096;
+    auto const memory =
+        static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     if (file_.size() > memory / 2)
         ::madvise(const_cast<std::byte *>(bytes.data()), bytes.size(), MADV_RANDOM);
 }

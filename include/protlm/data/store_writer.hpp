@@ -30,8 +30,8 @@ class StoreWriter {
   public:
     /// @throws Error when the folder cannot be written or `options.held_out` is not in [0, 1]
     StoreWriter(std::filesystem::path const &path, Vocabulary vocabulary, StoreOptions options = {})
-        : file_(path), training_(path), held_out_(path), held_out_residues_(path), vocabulary_(std::move(vocabulary)),
-          options_(options) {
+        : path_(path), file_(path), training_(path), held_out_(path), held_out_residues_(path),
+          vocabulary_(std::move(vocabulary)), options_(options) {
         check(options.held_out >= 0 && options.held_out <= 1, "StoreWriter: held_out is ", options.held_out,
               ", expected 0 to 1");
         for (std::int32_t token = 0; token < std::min(vocabulary_.size(), 256); ++token)
@@ -55,6 +55,27 @@ class StoreWriter {
 
     StoreCounts const &counts() const { return counts_; }
 
+    /// How many more bytes of its disk the store takes until `commit` is done, when `fraction` of what it gets has been
+    /// added, and the rest is like it. Index and ids are on the disk twice for a while.
+    double room_to_go(double fraction) const {
+        auto const residues = static_cast<double>(counts_.residues);
+        double const rest = 16 * static_cast<double>(counts_.sequences) + static_cast<double>(id_bytes_);
+        double const peak = residues + static_cast<double>(counts_.held_out_residues) + 2 * rest;
+        return peak / fraction - (residues + rest);
+    }
+
+    /// Looks whether the disk has that room, so that a disk that is too small is noticed early. Where duplicates are
+    /// left out nobody knows how many will come, and nothing is refused.
+    /// @throws Error with what is needed and what is free
+    void check_room(double fraction) const {
+        std::error_code unknown;
+        auto const free = std::filesystem::space(std::filesystem::absolute(path_).parent_path(), unknown).available;
+        double const needed = room_to_go(fraction);
+        check(unknown || options_.deduplicate || needed <= static_cast<double>(free), path_.string(), ": needs about ",
+              static_cast<std::uint64_t>(std::max(needed, 0.0)), " more bytes on its disk, of which ", free,
+              " are free");
+    }
+
     /// Completes the store. @throws Error; an older store of this name then still stands
     StoreCounts commit();
 
@@ -70,6 +91,7 @@ class StoreWriter {
     void write_index();
     void write_header();
 
+    std::filesystem::path path_;
     AtomicFile file_;
     Side training_, held_out_;
     detail::SideFile held_out_residues_;
@@ -81,6 +103,7 @@ class StoreWriter {
     detail::SequenceSet seen_;
     detail::Xxh64 checksum_;
     bool in_residues_ = false;
+    std::uint64_t id_bytes_ = 0;
     std::array<detail::StoreSection, 4> section_;
 };
 
@@ -126,6 +149,7 @@ inline Stored StoreWriter::add(std::string_view id, std::span<std::uint8_t const
     std::array<std::uint64_t, 2> const lengths{tokens.size(), id.size()};
     side.lengths.write(lengths.data(), sizeof(lengths));
     side.ids.write(id.data(), id.size());
+    id_bytes_ += id.size();
     if (held_out)
         held_out_residues_.write(tokens.data(), tokens.size());
     else

@@ -141,7 +141,10 @@ inline std::vector<std::string> warnings(ReadReport const &report, Proteins cons
     say(limit + "left out", static_cast<std::uint64_t>(report.skipped), report.long_proteins);
     std::string const fate = report.empty_kept ? "whose vectors are zeros" : "left out";
     say("records without residues, " + fate, static_cast<std::uint64_t>(report.empty), report.empty_proteins);
-    say("letters outside the alphabet, read as X", report.counts.masked, {});
+    say("letters outside the alphabet, read as " + report.counts.masked_as, report.counts.masked, {});
+    say("headers that are no UTF-8, taken for Latin-1", report.counts.latin1, {});
+    if (!report.counts.nucleotides.empty())
+        lines.push_back(report.counts.nucleotides + ": all residues are A, C, G, T, U or N: is it DNA or RNA?");
     say("ids that occur more than once, all kept in the order of the input", repeated.size(), repeated);
     return lines;
 }
