@@ -1,6 +1,7 @@
 // generate: lets a trained model write proteins.
 
 #include <support/driver.hpp>
+#include <support/fasta_input.hpp>
 
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta_writer.hpp>
@@ -40,24 +41,13 @@ void describe(CLI::App &app, Options &o) {
     auto *const rewrite = app.add_flag("--rewrite", o.rewrite, "T5: write the whole protein anew, of another length");
     app.add_flag("--spans", o.spans, "T5 trained with --spans: a run of masked residues becomes as many as it may")
         ->excludes(rewrite);
-    using Invalid = protlm::InvalidLetters;
-    examples::add_choice(app, "--invalid", o.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
-                         "letters that the vocabulary lacks: error at the first, or mask: read them as X");
+    examples::add_invalid_option(app, o.fasta);
     app.add_option("--without", o.without, "letters that are never written")->capture_default_str();
     app.add_option("--batch", o.batch, "proteins at a time: what memory is needed for")->check(examples::at_least(1));
     examples::add_choice(app, "-m,--method", o.method, {"greedy", "beam", "sample"},
                          "greedy: the most probable residue each time; beam: search for the most probable protein; "
                          "sample: draw by the model's probabilities");
     protlm::offer_options(app, [&](auto f) { protlm::GenerationPlan::for_each(o.plan, f); });
-}
-
-Proteins read(Options const &o, protlm::Vocabulary const &vocabulary, std::string const &mask) {
-    protlm::FastaCounts counts;
-    auto proteins = protlm::read_masked_proteins(o.inputs, vocabulary, mask, o.spans, o.fasta, &counts);
-    if (counts.masked > 0)
-        std::fprintf(stderr, "generate: warning: letters that the vocabulary lacks, read as %s: %llu\n",
-                     counts.masked_as.c_str(), static_cast<unsigned long long>(counts.masked));
-    return proteins;
 }
 
 /// Proteins in batches: `decoder_of(batch)`, `start_of(protein)`, and `finished(protein, tokens)` for what was written.
@@ -95,7 +85,7 @@ void generate_t5(Options o, std::filesystem::path const &folder) {
     auto const model = protlm::T5<float, Exec>::load(folder);
     auto const &config = model.config();
     auto const vocabulary = protlm::read_model_vocabulary(folder, config.vocab_size, "t5");
-    auto const proteins = read(o, vocabulary, o.mask);
+    auto const proteins = examples::read_masked("generate", o.inputs, vocabulary, o.mask, o.spans, o.fasta);
     std::int32_t const end = o.plan.options.end = config.eos_token_id;
     auto kept = o.spans ? vocabulary.sentinels : std::vector<std::int32_t>{};
     kept.push_back(end);
@@ -132,7 +122,7 @@ void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
     auto const vocabulary = protlm::read_model_vocabulary(folder, model.config().vocab_size, "transfo-xl");
     Proteins proteins{{"new", {}}};
     if (!o.inputs.empty())
-        proteins = read(o, vocabulary, "");
+        proteins = examples::read_masked("generate", o.inputs, vocabulary, "", false, o.fasta);
     std::vector const end{o.plan.options.end = vocabulary.separator};
     o.plan.options.forbidden = protlm::unwanted_tokens(vocabulary, model.config().vocab_size, o.without, end);
     Context context;

@@ -1,6 +1,7 @@
 // prepare: makes a token store of FASTA files, for pre-training.
 
 #include <support/driver.hpp>
+#include <support/fasta_input.hpp>
 
 #include <protlm/core/file_lock.hpp>
 #include <protlm/core/output.hpp>
@@ -45,9 +46,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--split-seed", options.store.split_seed, "another number holds out other proteins (0)");
     app.add_flag("--deduplicate", options.store.deduplicate, "keep one of proteins with the same sequence");
     app.add_option("--min-length", options.min_length, "leave out proteins with fewer residues (1)");
-    using Invalid = protlm::InvalidLetters;
-    examples::add_choice(app, "--invalid", options.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
-                         "letters that the vocabulary lacks: 'error' stops at the first, 'mask' reads them as X");
+    examples::add_invalid_option(app, options.fasta);
     app.add_option("--vocabulary", options.vocabulary,
                    "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary");
     app.add_flag("--check", options.check, "read the store back and compare all checksums");
@@ -75,18 +74,13 @@ void summarise(protlm::StoreCounts const &counts, protlm::FastaCounts const &rea
     row("stops and gaps dropped", read.stops + read.gaps);
 }
 
-void warn(std::string const &what) { std::fprintf(stderr, "prepare: warning: %s\n", what.c_str()); }
-
 /// What is not as users may think, also with --quiet.
 void warn_of(protlm::StoreCounts const &counts, protlm::FastaCounts const &read, double held_out) {
-    if (!read.nucleotides.empty())
-        warn(read.nucleotides + ": all residues are A, C, G, T, U or N: is it DNA or RNA?");
-    if (read.latin1 > 0)
-        warn("headers that are no UTF-8, taken for Latin-1: " + std::to_string(read.latin1));
+    examples::warn_of("prepare", read);
     if (counts.held_out == counts.sequences)
-        warn("all proteins are held out, none is left to train on");
+        examples::warn("prepare", "all proteins are held out, none is left to train on");
     else if (held_out > 0 && counts.held_out == 0)
-        warn("no protein is held out: they are too few for the fraction asked for");
+        examples::warn("prepare", "no protein is held out: they are too few for the fraction asked for");
 }
 
 /// Refuses outputs that would be a mistake.
