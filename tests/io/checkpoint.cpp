@@ -6,9 +6,14 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <atomic>
+#include <map>
+#include <thread>
+
 using namespace protlm;
 using protlm::test::has;
 using protlm::test::message_of;
+using protlm::test::read_file;
 using protlm::test::TemporaryFolder;
 
 namespace {
@@ -200,6 +205,66 @@ BOOST_AUTO_TEST_CASE(leftovers_of_interrupted_runs_are_removed) {
     BOOST_TEST(std::filesystem::exists(root / "other.partial"));
     BOOST_TEST(std::filesystem::exists(root / "step-00000010"));
     BOOST_TEST(remove_partial_checkpoints(root / "none").empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_checkpoint_that_was_being_replaced_gets_its_name_back) {
+    TemporaryFolder const root;
+    auto const make = [&](char const *name, std::string const &text) { write_checkpoint(root / name, text); };
+    make("step-00000010.old.partial", "old"); // killed between the two renames
+    make("step-00000010.partial", "new");
+    make("step-00000020.old.partial", "old"); // the new one is not whole
+    root.write("step-00000020.partial/vocab.txt", "torn");
+    make("step-00000030.old.partial", "old"); // killed behind the second rename
+    make("step-00000030", "new");
+    make("step-00000040.partial", "pruned"); // killed while it was removed
+    remove_partial_checkpoints(root.path());
+    std::map<std::string, std::string> left;
+    for (auto const &entry : std::filesystem::directory_iterator(root.path()))
+        left[entry.path().filename().string()] = read_file(entry.path() / "vocab.txt");
+    BOOST_TEST((left == std::map<std::string, std::string>{
+                            {"step-00000010", "new"}, {"step-00000020", "old"}, {"step-00000030", "new"}}));
+}
+
+BOOST_AUTO_TEST_CASE(pruning_spares_what_it_is_told_to) {
+    TemporaryFolder const root;
+    for (index_t const step : {10, 20, 30, 40})
+        write_checkpoint(root / step_folder_name(step), std::to_string(step));
+    auto const removed = prune_checkpoints(root.path(), 1, {root / step_folder_name(20)});
+    BOOST_TEST((removed == std::vector{root / step_folder_name(10), root / step_folder_name(30)}));
+    BOOST_TEST(set_aside_checkpoints(root.path(), 20).size() == 1u);
+    BOOST_TEST(std::filesystem::exists(root / "step-00000040.abandoned"));
+    BOOST_TEST(latest_checkpoint(root.path()).step == 20);
+}
+
+BOOST_AUTO_TEST_CASE(a_newer_format_is_no_damage) {
+    TemporaryFolder const root;
+    write_checkpoint(root / step_folder_name(10), "10");
+    root.write("step-00000020/checksums.json", R"({"format_version": 2, "files": {"a": {}}})");
+    BOOST_CHECK_THROW(latest_checkpoint(root.path()), NewerFormat);
+    BOOST_TEST(newest_checkpoint_of(root / step_folder_name(10)) == root / step_folder_name(10));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_prunes_while_its_newest_checkpoint_is_looked_for) {
+    TemporaryFolder const root;
+    write_checkpoint(root / step_folder_name(1), "1");
+    std::atomic<bool> stop = false;
+    std::thread run([&] {
+        for (index_t step = 2; !stop; ++step) {
+            write_checkpoint(root / step_folder_name(step), std::to_string(step));
+            prune_checkpoints(root.path(), 1);
+        }
+    });
+    index_t step = 0;
+    for (int i = 0; i < 300; ++i) {
+        auto const latest = latest_checkpoint(root.path());
+        BOOST_REQUIRE(!latest.folder.empty());
+        BOOST_TEST(latest.warnings.empty());
+        BOOST_TEST(latest.step >= step);
+        step = latest.step;
+    }
+    stop = true;
+    run.join();
+    BOOST_TEST(step > 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -79,6 +79,11 @@ class CheckpointWriter {
     bool committed_ = false;
 };
 
+/// A newer protlm wrote this checkpoint: it is whole, so nobody may pass it over as damaged.
+struct NewerFormat : Error {
+    using Error::Error;
+};
+
 /// How closely a checkpoint is looked at.
 enum class Verify {
     sizes,   ///< every file is there with its size: milliseconds
@@ -86,15 +91,17 @@ enum class Verify {
 };
 
 /// Checks a checkpoint folder against its checksums.json; files that are not listed there do not matter.
-/// @throws Error naming the file that is missing, truncated or damaged
+/// @throws Error naming the file that is missing, truncated or damaged; NewerFormat
 inline void verify_checkpoint(std::filesystem::path const &folder, Verify depth = Verify::contents) {
     auto const list = folder / "checksums.json";
     std::error_code error;
     bool const complete = std::filesystem::exists(list, error);
     check(complete, folder.string(), ": has no checksums.json; this is no complete checkpoint");
     Fields const document = read_fields(list);
-    check(document.required<index_t>("format_version") == 1, list.string(), ": format_version: is ",
-          document.required<index_t>("format_version"), ", this program reads 1");
+    auto const version = document.required("format_version", at_least<index_t>(1));
+    if (version > 1)
+        throw NewerFormat(list.string() + ": format_version: is " + std::to_string(version) +
+                          ", this program reads 1; a newer version of protlm wrote it");
     Fields const files = document.object("files");
     check(!files.json().empty(), list.string(), ": lists no files");
     for (auto const &[name, entry] : files.json().items()) {
@@ -139,31 +146,58 @@ struct LatestCheckpoint {
 };
 
 /// The newest checkpoint `step-XXXXXXXX` in `root` whose files are all there and undamaged. Partial ones are ignored;
-/// damaged ones are passed over with a warning.
+/// damaged ones are passed over with a warning. A run that trains in `root` may remove the newest one found here while
+/// it is looked at, because it has newer ones: then this looks again.
+/// @throws NewerFormat for a checkpoint that a newer protlm wrote
 inline LatestCheckpoint latest_checkpoint(std::filesystem::path const &root, Verify depth = Verify::contents) {
     LatestCheckpoint result;
     auto checkpoints = list_checkpoints(root);
-    for (; !checkpoints.empty(); checkpoints.pop_back()) {
-        auto const &[step, folder] = checkpoints.back();
+    for (int looks = 1; !checkpoints.empty();) {
+        auto const [step, folder] = checkpoints.back();
         try {
             verify_checkpoint(folder, depth);
+            result.folder = folder;
+            result.step = step;
+            return result;
+        } catch (NewerFormat const &) {
+            throw;
         } catch (std::exception const &error) {
+            std::error_code ignored;
+            if (!std::filesystem::exists(folder, ignored) && ++looks <= 100) {
+                checkpoints = list_checkpoints(root);
+                result.warnings.clear();
+                continue;
+            }
             result.warnings.push_back("checkpoint passed over: " + std::string(error.what()));
-            continue;
+            checkpoints.pop_back();
         }
-        result.folder = folder;
-        result.step = step;
-        break;
     }
     return result;
 }
 
+/// `path` itself, or where it holds checkpoints step-XXXXXXXX and is none itself, the newest undamaged one.
+/// @throws Error when there are checkpoints, but none is whole
+inline std::filesystem::path newest_checkpoint_of(std::filesystem::path const &path) {
+    std::error_code ignored;
+    for (char const *file : {"checksums.json", "config.json"})
+        if (std::filesystem::exists(path / file, ignored))
+            return path;
+    auto const latest = latest_checkpoint(path);
+    if (latest)
+        return latest.folder;
+    check(latest.warnings.empty(), path.string(), ": none of its checkpoints is whole; ",
+          latest.warnings.empty() ? "" : latest.warnings.front());
+    return path;
+}
+
 /// Removes the oldest checkpoints until `keep` complete ones are left; incomplete or damaged ones do not count and are
 /// left for their owner to look at. An interrupted removal leaves a partial folder, never a damaged checkpoint.
+/// @param spared  folders that stay, however old
 /// @returns the folders removed  @throws Error when a folder cannot be removed
-inline std::vector<std::filesystem::path> prune_checkpoints(std::filesystem::path const &root, index_t keep) {
+inline std::vector<std::filesystem::path> prune_checkpoints(std::filesystem::path const &root, index_t keep,
+                                                            std::vector<std::filesystem::path> const &spared = {}) {
     check(keep >= 1, "prune_checkpoints: keep is ", keep, ", expected at least 1");
-    std::vector<std::filesystem::path> complete;
+    std::vector<std::filesystem::path> complete, removed;
     for (auto const &[step, folder] : list_checkpoints(root)) {
         try {
             verify_checkpoint(folder, Verify::sizes);
@@ -175,18 +209,71 @@ inline std::vector<std::filesystem::path> prune_checkpoints(std::filesystem::pat
     auto const surplus = std::max<index_t>(0, static_cast<index_t>(complete.size()) - keep);
     complete.resize(static_cast<std::size_t>(surplus));
     for (auto const &folder : complete) {
+        if (std::find(spared.begin(), spared.end(), folder) != spared.end())
+            continue;
         std::filesystem::path const dying = folder.string() + ".partial";
         detail::remove_folder(dying);
         detail::rename_path(folder, dying);
         detail::remove_folder(dying);
+        removed.push_back(folder);
     }
-    return complete;
+    return removed;
 }
 
-/// Removes what interrupted writes and removals left in `root`: folders step-XXXXXXXX.partial. Call it when a run
-/// starts, in one process and before the first checkpoint.
+/// Gives the checkpoints of steps after `step` names that no run takes up and no pruning removes:
+/// step-XXXXXXXX.abandoned, with -2, -3 ... behind where there is one already. For a run that goes back to `step`.
+/// @returns the new names, newest checkpoint first  @throws Error when a folder cannot be renamed
+inline std::vector<std::filesystem::path> set_aside_checkpoints(std::filesystem::path const &root, index_t step) {
+    std::vector<std::filesystem::path> renamed;
+    auto checkpoints = list_checkpoints(root);
+    for (; !checkpoints.empty() && checkpoints.back().first > step; checkpoints.pop_back()) {
+        auto const &folder = checkpoints.back().second;
+        std::filesystem::path name = folder.string() + ".abandoned";
+        std::error_code ignored;
+        for (int number = 2; std::filesystem::exists(name, ignored); ++number)
+            name = folder.string() + ".abandoned-" + std::to_string(number);
+        detail::rename_path(folder, name);
+        renamed.push_back(name);
+    }
+    if (!renamed.empty())
+        sync_folder(root);
+    return renamed;
+}
+
+namespace detail {
+
+/// Where a file system cannot exchange two folders, a kill between the two renames of `replace_folder` leaves the old
+/// checkpoint as step-X.old.partial and the new one as step-X.partial: one of them gets its name back.
+inline void recover_replaced(std::filesystem::path const &root) {
+    constexpr std::string_view ending = ".old.partial";
+    for (auto const &old : folders_in(root)) {
+        std::string const name = old.filename().string();
+        if (!name.ends_with(ending) || !parse_step(name.substr(0, name.size() - ending.size())))
+            continue;
+        auto const target = root / name.substr(0, name.size() - ending.size());
+        std::error_code ignored;
+        for (auto const &candidate : {std::filesystem::path(target.string() + ".partial"), old}) {
+            if (std::filesystem::exists(target, ignored))
+                break;
+            try {
+                verify_checkpoint(candidate);
+            } catch (std::exception const &) {
+                continue;
+            }
+            rename_path(candidate, target);
+            sync_folder(root);
+        }
+    }
+}
+
+} // namespace detail
+
+/// Removes what interrupted writes and removals left in `root`: folders step-XXXXXXXX.partial. A checkpoint that was
+/// being replaced by one of the same step gets its name back first. Call it when a run starts, in one process, while
+/// no other can write there, and before the first checkpoint.
 /// @returns the folders removed  @throws Error when a folder cannot be removed
 inline std::vector<std::filesystem::path> remove_partial_checkpoints(std::filesystem::path const &root) {
+    detail::recover_replaced(root);
     std::vector<std::filesystem::path> removed;
     constexpr std::string_view ending = ".partial";
     for (auto const &folder : detail::folders_in(root)) {

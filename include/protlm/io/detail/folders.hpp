@@ -59,12 +59,24 @@ inline void sync_file(std::filesystem::path const &path) {
     check(result == 0, path.string(), ": cannot sync: ", std::strerror(reason));
 }
 
+/// Calls `f(entry)` for everything that `Iterator`, a directory iterator of the standard library, finds in `root`.
+/// @throws Error naming `root` when it cannot be listed
+template <class Iterator, class F>
+void for_each_entry(std::filesystem::path const &root, F &&f) {
+    std::error_code error;
+    for (Iterator at(root, error), end; !error && at != end; at.increment(error))
+        f(*at);
+    check(!error, root.string(), ": cannot list: ", error.message());
+}
+
 /// Names, relative to `root`, of all regular files below it, in order.
 inline std::vector<std::string> files_below(std::filesystem::path const &root) {
     std::vector<std::string> names;
-    for (auto const &entry : std::filesystem::recursive_directory_iterator(root))
-        if (entry.is_regular_file())
+    std::error_code ignored;
+    for_each_entry<std::filesystem::recursive_directory_iterator>(root, [&](auto const &entry) {
+        if (entry.is_regular_file(ignored))
             names.push_back(entry.path().lexically_relative(root).generic_string());
+    });
     std::sort(names.begin(), names.end());
     return names;
 }
@@ -72,23 +84,23 @@ inline std::vector<std::string> files_below(std::filesystem::path const &root) {
 /// All folders below `root`, without itself.
 inline std::vector<std::filesystem::path> folders_below(std::filesystem::path const &root) {
     std::vector<std::filesystem::path> folders;
-    for (auto const &entry : std::filesystem::recursive_directory_iterator(root))
-        if (entry.is_directory())
+    std::error_code ignored;
+    for_each_entry<std::filesystem::recursive_directory_iterator>(root, [&](auto const &entry) {
+        if (entry.is_directory(ignored))
             folders.push_back(entry.path());
+    });
     return folders;
 }
 
 /// The folders directly in `root`; none when it does not exist.
 inline std::vector<std::filesystem::path> folders_in(std::filesystem::path const &root) {
     std::vector<std::filesystem::path> folders;
-    std::error_code error;
-    if (!std::filesystem::exists(root, error))
-        return folders;
-    std::filesystem::directory_iterator entries(root, error);
-    check(!error, root.string(), ": cannot list: ", error.message());
-    for (auto const &entry : entries)
-        if (entry.is_directory(error))
-            folders.push_back(entry.path());
+    std::error_code ignored;
+    if (std::filesystem::exists(root, ignored))
+        for_each_entry<std::filesystem::directory_iterator>(root, [&](auto const &entry) {
+            if (entry.is_directory(ignored))
+                folders.push_back(entry.path());
+        });
     return folders;
 }
 
