@@ -112,8 +112,45 @@ BOOST_AUTO_TEST_CASE(a_bad_number_on_one_rank_is_an_error_on_all) {
             model.parameters().gradients()(0) = std::nanf("");
     };
     BOOST_CHECK_EXCEPTION(run(small_options(), folder / "poison", "auto", poison), Error, [](Error const &error) {
-        return std::string(error.what()) == "step 2: the gradient of embedding.weight is not finite";
+        return std::string(error.what()).starts_with("step 2: the gradient of embedding.weight is not finite;");
     });
+}
+
+BOOST_AUTO_TEST_CASE(a_bad_number_on_one_rank_is_passed_over_on_all) {
+    auto options = small_options();
+    options.skip_non_finite = 1;
+    auto const poison = [&](index_t step, Bigram<float, Host> &model) {
+        if (step == 2 && world.rank() == world.size() - 1)
+            model.parameters().gradients()(0) = std::nanf("");
+    };
+    auto const whole = run(options, folder / "skipped", "auto", poison);
+    BOOST_TEST(whole.outcome.step == 12);
+    BOOST_TEST(whole.outcome.skipped == 1);
+    auto const parts = run(options, folder / "skipped_parts", (folder / "skipped" / step_folder_name(6)).string());
+    BOOST_TEST(compare_bits("weights", parts.weights, whole.weights));
+    BOOST_TEST(parts.outcome.skipped == 1);
+}
+
+BOOST_AUTO_TEST_CASE(ranks_with_another_model_or_store_are_refused) {
+    if (world.size() == 1)
+        return;
+    auto const differs = [](std::string what) {
+        return [what](Error const &error) {
+            return std::string(error.what()) == "ranks disagree about " + what + ": rank 1 differs from rank 0";
+        };
+    };
+    auto const make_exchange = [](auto &parameters) {
+        return GradientExchange(Communicator::duplicate(MPI_COMM_WORLD), parameters);
+    };
+    Told const told{{{"hidden_act", world.rank() == 1 ? "relu" : "gelu"}}, {}};
+    BOOST_CHECK_EXCEPTION(small_run(small_options(), *store, folder / "models", "auto", make_exchange, {}, told), Error,
+                          differs("the settings of the model"));
+    if (world.rank() == 1)
+        write_small_store(folder / "backward.store", true);
+    world.barrier();
+    TokenStore const other(folder / (world.rank() == 1 ? "backward.store" : "s.store"));
+    BOOST_CHECK_EXCEPTION(small_run(small_options(), other, folder / "stores", "auto", make_exchange), Error,
+                          differs("the contents of the store"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -173,7 +173,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_form_follows_the_paper, Device, Devices) {
     auto const forms = all_forms();
     BOOST_TEST(forms.size() == 36u);
     std::vector<Tensors> results;
-    for (auto const &[name, options] : forms) {
+    for (auto const &form : forms) { // Clang 14 captures no structured bindings
+        auto const &name = form.first;
+        auto const &options = form.second;
         results.push_back(expected_weights(options));
         auto const run = [&]<Kernels kernels>() {
             return actual_weights<double, Device>(

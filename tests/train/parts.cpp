@@ -61,7 +61,7 @@ BOOST_AUTO_TEST_CASE(options_round_trip_and_refuse_what_they_do_not_know) {
              {"keep", [](auto &o) { o.keep = 0; }}}) {
         TrainingOptions wrong = options;
         change(wrong);
-        BOOST_CHECK_EXCEPTION(wrong.validate(), Error, [&](Error const &error) {
+        BOOST_CHECK_EXCEPTION(wrong.validate(), Error, [&field = field](Error const &error) {
             return std::string(error.what()).find(field) != std::string::npos;
         });
     }

@@ -6,6 +6,7 @@
 #include <protlm/data/store_writer.hpp>
 #include <protlm/train/trainer.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -17,10 +18,13 @@ namespace protlm::test {
 using Host = Kokkos::DefaultHostExecutionSpace;
 
 /// A store of 300 proteins in which a residue says much about the next one; a tenth is held out.
-inline void write_small_store(std::filesystem::path const &path) {
+/// @param backward  the same proteins in the opposite order
+inline void write_small_store(std::filesystem::path const &path, bool backward = false) {
     auto const vocabulary = Vocabulary::protbert();
     StoreWriter writer(path, vocabulary, {.held_out = 0.1});
-    auto const sequences = bigram_sequences(300, 11);
+    auto sequences = bigram_sequences(300, 11);
+    if (backward)
+        std::reverse(sequences.begin(), sequences.end());
     for (std::size_t i = 0; i < sequences.size(); ++i) {
         std::vector<std::uint8_t> tokens(sequences[i].tokens.begin(), sequences[i].tokens.end());
         writer.add("protein " + std::to_string(i), tokens);
@@ -51,15 +55,23 @@ struct SmallRun {
     Cursor cursor;
 };
 
+/// What a run is told beside its options.
+struct Told {
+    nlohmann::json model;             // the fields of its configuration, for the record
+    std::vector<std::string> allowed; // that may differ at a resume
+};
+
 /// @param at_step  called with the number of the step that a training loss is computed for
 template <class X>
 SmallRun small_run(TrainingOptions const &options, TokenStore const &store, std::filesystem::path const &output,
                    std::string const &resume, X &&make_exchange,
-                   std::function<void(index_t, Bigram<float, Host> &)> const &at_step = {}) {
+                   std::function<void(index_t, Bigram<float, Host> &)> const &at_step = {}, Told const &told = {}) {
     Bigram<float, Host> model;
     auto exchange = make_exchange(model.parameters());
     Trainer trainer(options, store, output, model.parameters(), exchange, true);
-    trainer.resume(resume);
+    if (!told.model.is_null())
+        trainer.record("model", told.model);
+    trainer.resume(resume, told.allowed);
     auto const loss = [&](auto &context, Batch const &batch, std::uint64_t) {
         if constexpr (std::remove_reference_t<decltype(context)>::training)
             if (at_step)
@@ -78,14 +90,15 @@ SmallRun small_run(TrainingOptions const &options, TokenStore const &store, std:
 
 inline SmallRun serial_run(TrainingOptions const &options, TokenStore const &store, std::filesystem::path const &output,
                            std::string const &resume = "auto",
-                           std::function<void(index_t, Bigram<float, Host> &)> const &at_step = {}) {
+                           std::function<void(index_t, Bigram<float, Host> &)> const &at_step = {},
+                           Told const &told = {}) {
     return small_run(
-        options, store, output, resume, [](auto &) { return NoExchange(); }, at_step);
+        options, store, output, resume, [](auto &) { return NoExchange(); }, at_step, told);
 }
 
 /// The lines of a run's log.
-inline std::vector<nlohmann::json> read_log(std::filesystem::path const &output) {
-    std::ifstream file(output / "log.jsonl");
+inline std::vector<nlohmann::json> read_log(std::filesystem::path const &output, char const *name = "log.jsonl") {
+    std::ifstream file(output / name);
     std::vector<nlohmann::json> lines;
     for (std::string line; std::getline(file, line);)
         lines.push_back(nlohmann::json::parse(line));

@@ -55,6 +55,13 @@ class TokenStore {
     StoreCounts const &counts() const { return header_.counts; }
     StoreOptions options() const { return {header_.held_out, header_.split_seed, header_.deduplicated != 0}; }
     Vocabulary const &vocabulary() const { return vocabulary_; }
+    /// The checksums in the header: of residues, index, ids and vocabulary. They tell one store from another.
+    std::array<std::uint64_t, 4> checksums() const {
+        std::array<std::uint64_t, 4> sums{};
+        for (std::size_t i = 0; i < sums.size(); ++i)
+            sums[i] = header_.section[i].checksum;
+        return sums;
+    }
     std::string const &name() const { return name_; }
 
     Subset all() const { return {0, size()}; }

@@ -64,12 +64,20 @@ class GradientNorm {
     /// @throws Error naming `step` and the first tensor whose gradient is not finite; nothing is changed then
     template <Scalar S>
     double operator()(Exec const &exec, Parameters<S, Exec> const &parameters, double scale, index_t step) {
-        squares_.template compute<accumulate_t<S>>(exec, parameters.gradients().data());
-        ParameterId const bad = squares_.first_not_finite();
+        ParameterId const bad = first_bad_gradient(exec, parameters);
         check(bad < 0, "step ", step, ": the gradient of ", bad < 0 ? "" : parameters.table()[bad].name,
               " is not finite");
         return squares_.norm() * scale;
     }
+
+    /// The first tensor whose gradient is not finite, or -1; one pass over them, then the host waits.
+    template <Scalar S>
+    ParameterId first_bad_gradient(Exec const &exec, Parameters<S, Exec> const &parameters) {
+        squares_.template compute<accumulate_t<S>>(exec, parameters.gradients().data());
+        return squares_.first_not_finite();
+    }
+    /// The Euclidean norm of what was looked at last.
+    double norm() const { return squares_.norm(); }
 
     /// The first tensor whose weights are not finite, or -1.
     template <Scalar S>

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 
 namespace protlm::inline v0 {
 
@@ -26,7 +27,14 @@ struct StepResult {
     double gradient_norm = 0; ///< of the mean loss, before clipping
     index_t labelled = 0;
     index_t tokens = 0;
+    std::string not_finite; ///< what was not, for example "the gradient of x"; then the weights stand as they were
     RankNews news;
+};
+
+/// What a step does where loss or gradient are not finite.
+enum class NotFinite {
+    refuse, ///< an error
+    skip    ///< no update; the result says what was not finite
 };
 
 /// One optimizer step from any number of micro-batches on any number of ranks: the gradient of the loss averaged over
@@ -45,28 +53,39 @@ class GradientStep {
     /// @param micro_batches  this rank's; each has `size()` tokens and may be empty
     /// @param loss           `loss(context, micro_batch)`, see LossValue; for a PairedLoss, see CountingLoss, too
     /// @param news           `news()` gives this rank's RankNews; called when its gradients are complete
-    /// @throws Error naming `step` and a tensor when loss or gradient are not finite; the weights are unchanged then
+    /// @throws Error naming `step` and a tensor when loss or gradient are not finite and that is refused, or when
+    /// the weights are not finite; weights and moments are unchanged then
     template <class Context, class MicroBatches, class LossFunction, Optimizer<S, Exec> O, Exchange X, class News>
     StepResult operator()(Context &context, MicroBatches const &micro_batches, LossFunction &&loss, O &optimizer,
-                          X &exchange, index_t step, double learning_rate, News &&news) {
+                          X &exchange, index_t step, double learning_rate, News &&news,
+                          NotFinite on_not_finite = NotFinite::refuse) {
         static_assert(Context::training, "GradientStep: needs a Training context");
         parameters_->zero_gradients(context.exec());
         auto const counts = count(micro_batches, loss, exchange);
         Sums mine = accumulate(context, micro_batches, loss, exchange, counts);
         mine.news = news();
         StepResult result = reduce(exchange, mine, counts);
-        if (!is_finite(result.loss))
-            blame(context.exec(), step, result.loss);
-        if (result.labelled == 0) // nothing to learn from, the same on all ranks
+        bool const finite = is_finite(result.loss);
+        if (finite && result.labelled == 0) // nothing to learn from, the same on all ranks
             return result;
-        double const scale = 1.0 / static_cast<double>(result.labelled);
-        result.gradient_norm = norm_(context.exec(), *parameters_, scale, step);
+        double const scale = 1.0 / static_cast<double>(std::max<index_t>(result.labelled, 1));
+        ParameterId const bad = norm_.first_bad_gradient(context.exec(), *parameters_);
+        if (!finite || bad >= 0) {
+            result.not_finite = bad >= 0 ? "the gradient of " + parameters_->table()[bad].name : "the loss";
+            require_finite_weights(context.exec(), step);
+            check(on_not_finite == NotFinite::skip,
+                  Setting{"skip_non_finite", "how many such steps in a row to pass over"}, "step ", step, ": ",
+                  result.not_finite, " is not finite");
+            ++skipped_;
+            return result;
+        }
+        result.gradient_norm = norm_.norm() * scale;
         optimizer.step(context.exec(), *parameters_, learning_rate,
                        scale * clip_factor(result.gradient_norm, clip_norm_));
         return result;
     }
 
-    /// @throws Error naming the tensor when a weight is not finite: nothing to save
+    /// @throws Error naming the tensor when a weight is not finite: nothing to save, nothing to go on with
     void require_finite_weights(Exec const &exec, index_t step) {
         ParameterId const bad = norm_.first_bad_weight(exec, *parameters_);
         check(bad < 0, "step ", step, ": the weights of ", bad < 0 ? "" : parameters_->table()[bad].name,
@@ -150,12 +169,14 @@ class GradientStep {
     template <class X>
     StepResult reduce(X &exchange, Sums const &mine, Counts const &counts) {
         constexpr std::size_t n = LossSums::fields;
-        std::array<double, n + 3> sums{};
+        std::array<double, n + 4> sums{};
         std::copy(mine.losses.values.begin(), mine.losses.values.end(), sums.begin());
         sums[n] = mine.tokens;
         sums[n + 1] = mine.news.signal ? 1.0 : 0.0;
         sums[n + 2] = exchange.rank() == 0 ? mine.news.elapsed : 0.0;
+        sums[n + 3] = skipped_;
         exchange.sum(sums);
+        check(sums[n + 3] == skipped_ * exchange.size(), "GradientStep: ranks have skipped different steps");
         LossSums all;
         std::copy_n(sums.begin(), n, all.values.begin());
         double const labelled = all.values[LossSums::labelled], auxiliary = all.values[LossSums::auxiliary_labelled];
@@ -166,18 +187,14 @@ class GradientStep {
                 .gradient_norm = 0,
                 .labelled = static_cast<index_t>(labelled),
                 .tokens = static_cast<index_t>(sums[n]),
+                .not_finite = {},
                 .news = {sums[n + 1] > 0, sums[n + 2]}};
-    }
-
-    [[noreturn]] void blame(Exec const &exec, index_t step, double loss) {
-        require_finite_weights(exec, step);
-        norm_(exec, *parameters_, 1.0, step); // names the gradient
-        fail("step ", step, ": the loss is ", loss, ", although all weights and gradients are finite");
     }
 
     Parameters<S, Exec> *parameters_;
     GradientNorm<Exec> norm_;
     double clip_norm_;
+    double skipped_ = 0; // steps that were not finite
     bool started_ = false;
 };
 

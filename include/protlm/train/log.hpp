@@ -27,6 +27,7 @@ struct LogEntry {
     std::optional<double> held_out_majority;            ///< what a discriminator's accuracy must beat
     std::optional<double> unigram_perplexity;           ///< of held-out residues, what the model must beat
     std::optional<double> learning_rate, gradient_norm; ///< norm before clipping
+    std::string skipped;                                ///< why the step changed nothing; empty: it did
     index_t tokens = 0;                                 ///< all tokens of the run so far, all ranks
     double seconds = 0;                                 ///< of the run so far, resumed parts included
 };
@@ -35,8 +36,10 @@ struct LogEntry {
 /// JSON library line by line, for example `pandas.read_json(path, lines=True)`.
 class TrainingLog {
   public:
-    /// Appends to `path`. Lines of steps after `last_step` are removed first: a resumed run makes them again.
-    /// @throws Error when the file cannot be written
+    /// Appends to `path`. Lines of steps after `last_step`, which a resumed run makes again, are first moved to the
+    /// end of the file abandoned_log(path), under a line {"abandoned_after_step": `last_step`}.
+    /// @param last_step  -1: none of the lines are of this run
+    /// @throws Error when a file cannot be written; the log is as it was then
     TrainingLog(std::filesystem::path path, index_t last_step) : path_(std::move(path)) {
         if (std::filesystem::exists(path_))
             keep_until(last_step);
@@ -48,6 +51,11 @@ class TrainingLog {
     ~TrainingLog() {
         if (file_)
             std::fclose(file_);
+    }
+
+    /// Where lines go that a resume took back: "run/log.abandoned.jsonl" for "run/log.jsonl".
+    static std::filesystem::path abandoned_log(std::filesystem::path path) {
+        return path.replace_extension(".abandoned.jsonl");
     }
 
     /// @throws Error, for example when the disk is full
@@ -63,6 +71,8 @@ class TrainingLog {
         put(line, "unigram_perplexity", entry.unigram_perplexity);
         put(line, "learning_rate", entry.learning_rate);
         put(line, "gradient_norm", entry.gradient_norm);
+        if (!entry.skipped.empty())
+            line["skipped"] = entry.skipped;
         line["tokens"] = entry.tokens;
         line["seconds"] = std::round(entry.seconds * 1000) / 1000;
         std::string const text = line.dump() + '\n';
@@ -76,19 +86,30 @@ class TrainingLog {
             line[name] = *value;
     }
 
-    /// A last line that a crash cut off goes, too.
+    /// A last line that a crash cut off goes for good.
     void keep_until(index_t last_step) const {
         std::ifstream old(path_);
-        std::string kept, line;
+        std::string kept, others, line;
         while (std::getline(old, line)) {
             auto const json = nlohmann::json::parse(line, nullptr, false);
-            if (json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-                json["step"].get<index_t>() <= last_step)
-                kept += line + '\n';
+            if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer())
+                continue;
+            (json["step"].get<index_t>() <= last_step ? kept : others) += line + '\n';
         }
+        check(!old.bad(), path_.string(), ": cannot read the log: ", std::strerror(errno));
+        if (!others.empty())
+            append(abandoned_log(path_), "{\"abandoned_after_step\":" + std::to_string(last_step) + "}\n" + others);
         AtomicFile file(path_);
         file.write(kept);
         file.commit();
+    }
+    static void append(std::filesystem::path const &path, std::string const &text) {
+        std::FILE *const file = std::fopen(path.c_str(), "ae");
+        check(file, path.string(), ": cannot write the log: ", std::strerror(errno));
+        bool const written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+        int const reason = errno;
+        bool const closed = std::fclose(file) == 0;
+        check(written && closed, path.string(), ": cannot write the log: ", std::strerror(written ? errno : reason));
     }
 
     std::filesystem::path path_;

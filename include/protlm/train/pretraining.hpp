@@ -2,17 +2,20 @@
 
 #include <protlm/core/kokkos.hpp>
 #include <protlm/train/one_process.hpp>
+#include <protlm/train/run_config.hpp>
 #include <protlm/train/trainer.hpp>
 
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace protlm::inline v0 {
 
 /// What every pre-training program can be told, beside its model and objective.
 struct PretrainingOptions {
     std::string data, output, config, weights, vocabulary, resume = "auto";
+    std::vector<std::string> change; ///< settings that may differ from those of the checkpoint or of the weights
     TrainingOptions training;
     nlohmann::json objective_options; ///< as they are in force, for the record in checkpoints
     bool quiet = false;               ///< no progress, no summary
@@ -28,6 +31,10 @@ struct PretrainingOptions {
 /// @param predicts  what the objective's accuracy counts, for example "masked residues"
 /// @param parameters  of the model, shared ones counted once
 inline void report(TrainingOutcome const &done, std::string const &output, char const *predicts, index_t parameters) {
+    if (done.interrupted && done.checkpoint.empty()) {
+        std::printf("stopped by a signal before the first step; the same command begins anew\n");
+        return;
+    }
     if (done.interrupted)
         std::printf("stopped by a signal after step %lld; the same command goes on from %s\n", (long long)done.step,
                     done.checkpoint.c_str());
@@ -37,6 +44,8 @@ inline void report(TrainingOutcome const &done, std::string const &output, char 
                     done.held_out->majority ? "" : " predicted");
     if (done.held_out && done.held_out->majority)
         std::printf("%.2f %% would be right for the commoner answer throughout\n", 100 * *done.held_out->majority);
+    if (done.skipped > 0)
+        std::printf("%lld steps changed nothing, because loss or gradient were not finite\n", (long long)done.skipped);
     std::printf("%lld steps, %s in %s; %s, %s of activations a rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
                 format_amount(double(done.tokens), "tokens").c_str(), format_duration(done.seconds).c_str(),
                 format_amount(double(parameters), "parameters").c_str(),
@@ -77,7 +86,8 @@ TrainingOutcome pretrain(PretrainingOptions const &options, TrainingData const &
     auto exchange = session.exchange(model.parameters());
     Trainer trainer(options.training, data, options.output, model.parameters(), exchange, options.quiet);
     trainer.record("objective", options.objective_options);
-    trainer.resume(options.resume);
+    trainer.record("model", settings_of_model(model));
+    trainer.resume(options.resume, options.change);
     ObjectiveLoss<Objective, Model> const loss{objective, model, data.vocabulary};
     auto const done =
         trainer.run(loss, [&](CheckpointWriter const &folder) { model.save((folder / "vocab.txt").parent_path()); });

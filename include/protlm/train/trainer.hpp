@@ -5,11 +5,11 @@
 #include <protlm/train/any_optimizer.hpp>
 #include <protlm/train/dropout_keys.hpp>
 #include <protlm/train/evaluation.hpp>
-#include <protlm/train/fingerprint.hpp>
 #include <protlm/train/log.hpp>
+#include <protlm/train/resume.hpp>
+#include <protlm/train/run_folder.hpp>
 #include <protlm/train/signals.hpp>
 #include <protlm/train/time_budget.hpp>
-#include <protlm/train/training_state.hpp>
 #include <protlm/train/unigram.hpp>
 
 #include <chrono>
@@ -23,8 +23,9 @@ namespace protlm::inline v0 {
 struct TrainingOutcome {
     index_t step = 0, tokens = 0;
     double seconds = 0;
-    bool interrupted = false;           ///< by a signal, with a checkpoint to resume from
-    std::filesystem::path checkpoint;   ///< the newest
+    index_t skipped = 0;                ///< steps that changed nothing because something was not finite
+    bool interrupted = false;           ///< by a signal, with a checkpoint to resume from where a step was made
+    std::filesystem::path checkpoint;   ///< the newest; empty where there is none
     std::optional<Evaluation> held_out; ///< without held-out proteins, or interrupted: nothing
     double unigram_perplexity = 0;      ///< known on rank 0 where there are held-out proteins
     std::size_t peak_bytes = 0;         ///< of activations on this rank
@@ -45,43 +46,48 @@ class Trainer {
     /// @param data  a store, or a store and the model's vocabulary
     /// @param parameters, exchange  as the store, must outlive the trainer
     /// @param output  folder of checkpoints step-XXXXXXXX and of log.jsonl; made where it is missing
-    /// @throws Error when an option makes no sense
+    /// @throws Error when an option makes no sense, or another process is at work in `output`
     Trainer(TrainingOptions options, TrainingData data, std::filesystem::path output, Parameters<S, Exec> &parameters,
             X &exchange, bool quiet = false)
         : options_(std::move(options)), data_(std::move(data)), output_(std::move(output)), parameters_(&parameters),
-          exchange_(&exchange), quiet_(quiet || exchange.rank() > 0), packing_(packing(options_)),
-          packer_(*data_.store, data_.store->training(), packing_, data_.vocabulary),
+          exchange_(&exchange), notes_(exchange.rank() > 0, quiet), packing_(packing(options_)),
+          packer_(*data_.store, training_proteins(*data_.store), packing_, data_.vocabulary),
           held_out_(data_, packing_, options_.micro_batch, options_.evaluate_tokens), optimizer_(parameters, options_),
           step_(parameters, options_.clip), budget_(options_.steps, options_.minutes * 60) {
         options_.validate();
         state_.cursor = {options_.seed, 0, 0};
-        state_.data = data_fingerprint();
+        state_.data = data_fingerprint(data_, packing_);
+        state_.store = store_fingerprint(*data_.store);
         state_.options = to_json(options_);
-        if (exchange.rank() == 0) {
-            detail::make_folders(output_);
-            remove_partial_checkpoints(output_);
-        }
+        if (exchange.rank() == 0)
+            folder_.emplace(output_);
     }
 
     /// Keeps further settings of the run, for example its objective's, in every checkpoint. Before `run`.
     void record(std::string const &name, nlohmann::json settings) { state_.options[name] = std::move(settings); }
 
-    /// Goes on from a checkpoint, collectively. @param from  "auto": the newest complete one in the output folder, if
-    /// there is any; "never": none; else the folder of one
+    /// Goes on from a checkpoint, collectively.
+    /// @param from  "auto": the newest complete one in the output folder, if there is any; "never": none; else the
+    ///              folder of one, or of a run, of which it is the newest
+    /// @param allowed  names of settings that may differ from the checkpoint's, see setting_rule
     /// @throws Error when the checkpoint is damaged or of another run, or with "never" while there are checkpoints
-    void resume(std::string const &from) {
-        std::filesystem::path const folder = from == "auto" ? newest() : std::filesystem::path(from);
-        if (from == "never" && exchange_->rank() == 0)
-            check(list_checkpoints(output_).empty(), output_.string(),
-                  ": has checkpoints of an earlier run; resume it, or take another output folder");
-        if (from == "never" || folder.empty())
+    void resume(std::string const &from, std::vector<std::string> const &allowed = {}) {
+        check_setting_names(allowed, flat_settings(state_.options));
+        std::vector<std::string> warnings;
+        if (folder_)
+            start_from_ = folder_->starting_point(from, warnings);
+        for (auto const &warning : warnings)
+            notes_.warn(warning);
+        start_from_ = shared_starting_point(start_from_, from, output_, *exchange_);
+        if (start_from_.folder.empty())
             return;
-        if (from != "auto" && exchange_->rank() == 0)
-            verify_checkpoint(folder);
-        adopt(read_training_state(folder, optimizer_, *parameters_), folder);
-        checkpoint_ = folder;
+        TrainingState const old = read_training_state(start_from_.folder);
+        check_resume(old, state_, start_from_.folder.string(), data_.store->name(), allowed, notes_);
+        state_ = continued(old, state_);
+        read_training_arrays(start_from_.folder, old, optimizer_, *parameters_);
+        checkpoint_ = start_from_.folder;
         budget_.resume(state_.step, state_.seconds);
-        say("resuming from " + folder.string() + " (step " + std::to_string(state_.step) + ")");
+        notes_.say("resuming from " + checkpoint_.string() + " (step " + std::to_string(state_.step) + ")");
     }
 
     /// Trains to the end of the budget, or to a signal; writes a checkpoint then. Collective.
@@ -90,18 +96,19 @@ class Trainer {
     template <class LossFunction, class WriteModel>
     TrainingOutcome run(LossFunction &&loss, WriteModel &&write_model) {
         require_agreement();
+        ScopedSignals const signals;
         start_ = Clock::now();
         started_at_ = state_;
-        ScopedSignals const signals;
         Training<Exec> context;
         Inference<Exec> inference(context.exec(), context.pool());
+        step_.require_finite_weights(context.exec(), state_.step);
+        if (heard_anywhere(signals))
+            return outcome(context, true);
         std::optional<TrainingLog> log;
-        if (exchange_->rank() == 0)
-            log.emplace(output_ / "log.jsonl", state_.step);
-        if (exchange_->rank() == 0 && !held_out_.empty())
-            unigram_ =
-                unigram_perplexity(*data_.store, data_.vocabulary, data_.store->training(), data_.store->held_out());
-        Progress progress("pretrain", "steps", budget_.timed() ? 0.0 : double(options_.steps - state_.step), quiet_);
+        if (folder_)
+            begin(log);
+        Progress progress("pretrain", "steps", budget_.timed() ? 0.0 : double(options_.steps - state_.step),
+                          notes_.quiet());
         bool interrupted = false;
         while (!interrupted && !budget_.finished()) {
             LogEntry entry = train_step(context, loss, signals);
@@ -127,59 +134,35 @@ class Trainer {
     static PackingOptions packing(TrainingOptions const &options) {
         return {options.tokens_per_step, options.max_length, options.proteins_per_example};
     }
-    /// What a cursor's position means: the store's training proteins and how examples are made of them; and what the
-    /// model's tokens mean.
-    std::uint64_t data_fingerprint() const {
-        auto const &counts = data_.store->counts();
-        std::string text = std::to_string(counts.sequences) + ' ' + std::to_string(counts.residues) + ' ' +
-                           std::to_string(counts.held_out) + ' ' + std::to_string(counts.held_out_residues) + ' ' +
-                           std::to_string(packing_.max_length) + ' ' + std::to_string(packing_.proteins_per_example) +
-                           ' ' + vocabulary_text(data_.vocabulary);
-        return fingerprint(std::string_view(text));
-    }
-    void say(std::string const &text) const {
-        if (!quiet_)
-            std::fprintf(stderr, "%s\n", text.c_str());
-    }
     double seconds() const {
         return started_at_.seconds + std::chrono::duration<double>(Clock::now() - start_).count();
     }
     bool due(index_t every) const { return every > 0 && state_.step % every == 0; }
 
-    /// Rank 0 chooses, all learn the step.
-    std::filesystem::path newest() {
-        double step_and_one = 0;
-        if (exchange_->rank() == 0) {
-            auto const latest = latest_checkpoint(output_);
-            for (auto const &warning : latest.warnings)
-                say(warning);
-            step_and_one = latest ? static_cast<double>(latest.step) + 1 : 0;
-        }
-        exchange_->sum(std::span(&step_and_one, 1));
-        return step_and_one > 0 ? output_ / step_folder_name(static_cast<index_t>(step_and_one) - 1)
-                                : std::filesystem::path();
-    }
-
-    void adopt(TrainingState const &old, std::filesystem::path const &folder) {
-        check(old.data == state_.data, folder.string(),
-              ": was trained on other data, or with another vocabulary, max_length (", packing_.max_length,
-              " now) or proteins_per_example (", packing_.proteins_per_example, " now)");
-        check(old.cursor.seed == options_.seed, folder.string(), ": has seed ", old.cursor.seed, ", now it is ",
-              options_.seed);
-        for (char const *name : {"optimizer", "precision"})
-            check(old.options.value(name, "") == state_.options.value(name, ""), folder.string(), ": has ", name, " \"",
-                  old.options.value(name, ""), "\", now it is \"", state_.options.value(name, ""), '"');
-        state_.step = old.step;
-        state_.cursor = old.cursor;
-        state_.tokens = old.tokens;
-        state_.seconds = old.seconds;
-    }
-
     void require_agreement() {
-        exchange_->require_agreement("the options", fingerprint(std::string_view(state_.options.dump())));
-        exchange_->require_agreement("the data", state_.data);
+        protlm::require_agreement(state_, *exchange_);
         exchange_->require_agreement("the tensors", fingerprint(parameters_->table()));
         exchange_->require_agreement("the weights", fingerprint(*parameters_));
+    }
+
+    /// Whether some rank has heard a signal so far. Collective.
+    bool heard_anywhere(ScopedSignals const &signals) {
+        double heard = signals.received() != 0 ? 1 : 0;
+        exchange_->sum(std::span(&heard, 1));
+        return heard > 0;
+    }
+
+    /// From here on the run writes. Rank 0.
+    void begin(std::optional<TrainingLog> &log) {
+        auto const aside = folder_->begin(start_from_, state_.step);
+        if (!aside.empty())
+            notes_.warn("set aside: " + std::to_string(aside.size()) + " checkpoints that this run goes back behind, " +
+                        aside.back().filename().string() + " to " + aside.front().filename().string());
+        log.emplace(output_ / "log.jsonl", start_from_.explicitly && !start_from_.own ? -1 : state_.step);
+        notes_.epoch_length(packer_, options_);
+        if (!held_out_.empty())
+            unigram_ =
+                unigram_perplexity(*data_.store, data_.vocabulary, data_.store->training(), data_.store->held_out());
     }
 
     template <class Context, class LossFunction>
@@ -190,10 +173,12 @@ class Trainer {
             batches.push_back(packer_.build(part));
         double const rate = options_.make_schedule(budget_.total_steps()).learning_rate(state_.step + 1);
         KeyedLoss<LossFunction> const keyed_loss{loss, options_.seed};
-        StepResult const result =
-            step_(context, batches, keyed_loss, optimizer_, *exchange_, state_.step + 1, rate, [&] {
+        StepResult const result = step_(
+            context, batches, keyed_loss, optimizer_, *exchange_, state_.step + 1, rate,
+            [&] {
                 return RankNews{signals.received() != 0, seconds()};
-            });
+            },
+            options_.skip_non_finite > state_.skipped_in_a_row ? NotFinite::skip : NotFinite::refuse);
         ++state_.step;
         state_.cursor = plan.next;
         state_.tokens += result.tokens;
@@ -201,6 +186,16 @@ class Trainer {
         signalled_ = result.news.signal;
         budget_.observe(state_.step, result.news.elapsed);
         LogEntry entry = log_entry();
+        entry.skipped = result.not_finite;
+        state_.skipped_in_a_row = result.not_finite.empty() ? 0 : state_.skipped_in_a_row + 1;
+        if (!result.not_finite.empty()) {
+            ++state_.skipped;
+            notes_.warn("step " + std::to_string(state_.step) + " passed over: " + result.not_finite +
+                        " is not finite (" + std::to_string(state_.skipped) + " such steps so far)");
+            return entry;
+        }
+        if (result.labelled == 0)
+            notes_.once("step " + std::to_string(state_.step) + " had nothing to predict, so it changed nothing");
         entry.learning_rate = optimizer_.effective_rate(rate);
         if (result.labelled > 0) {
             entry.loss = result.loss;
@@ -217,6 +212,11 @@ class Trainer {
         evaluation_ = held_out_(
             inference, [&](auto &c, Batch const &batch) { return loss(c, batch, HeldOut::seed); }, *exchange_);
         evaluated_step_ = entry.step;
+        if (evaluation_->labelled == 0) {
+            notes_.once("the held-out proteins have nothing to predict: there is no held-out loss");
+            evaluation_.reset();
+            return;
+        }
         entry.held_out_loss = evaluation_->loss;
         entry.held_out_perplexity = evaluation_->perplexity();
         entry.held_out_accuracy = evaluation_->accuracy;
@@ -243,24 +243,28 @@ class Trainer {
     template <class WriteModel>
     void save(Exec const &exec, WriteModel &write_model) {
         step_.require_finite_weights(exec, state_.step);
-        checkpoint_ = output_ / step_folder_name(state_.step);
-        if (exchange_->rank() > 0)
-            return;
-        CheckpointWriter folder(checkpoint_);
-        write_model(folder);
-        write_vocabulary(folder);
-        write_training_state(folder, state_, optimizer_, *parameters_);
-        folder.commit();
-        prune_checkpoints(output_, options_.keep);
+        auto const folder = output_ / step_folder_name(state_.step);
+        if (folder_) {
+            auto const removed =
+                folder_->save(state_.step, options_.keep, checkpoint_bytes(), [&](CheckpointWriter &checkpoint) {
+                    write_model(checkpoint);
+                    write_vocabulary(checkpoint, data_.vocabulary);
+                    write_training_state(checkpoint, state_, optimizer_, *parameters_);
+                });
+            if (!removed.empty())
+                notes_.warn("the disk is full: to write " + folder.string() + ", " + std::to_string(removed.size()) +
+                            " older checkpoints were removed");
+        }
+        checkpoint_ = folder;
     }
 
-    /// Into the checkpoint, and beside each model where it holds several.
-    void write_vocabulary(CheckpointWriter const &checkpoint) const {
-        auto const text = vocabulary_text(data_.vocabulary);
-        checkpoint.write("vocab.txt", text);
-        for (auto const &entry : std::filesystem::directory_iterator((checkpoint / "vocab.txt").parent_path()))
-            if (entry.is_directory())
-                checkpoint.write((entry.path().filename() / "vocab.txt").string(), text);
+    /// About what a checkpoint takes: the optimizer's arrays, the weights, and the model in float32.
+    std::uint64_t checkpoint_bytes() const {
+        auto const extent = static_cast<std::uint64_t>(parameters_->table().extent());
+        std::uint64_t bytes = extent * (sizeof(S) + sizeof(float));
+        for (auto const &array : optimizer_.state())
+            bytes += array.values.extent(0) * sizeof(accumulate_t<S>);
+        return bytes;
     }
 
     LogEntry log_entry() const {
@@ -282,9 +286,17 @@ class Trainer {
             if (log)
                 log->write(entry);
         }
+        if (folder_)
+            folder_->leave_status(interrupted ? "stopped" : "finished", state_.step, checkpoint_);
+        return outcome(context, interrupted);
+    }
+
+    template <class Context>
+    TrainingOutcome outcome(Context &context, bool interrupted) const {
         return {.step = state_.step,
                 .tokens = state_.tokens,
                 .seconds = state_.seconds,
+                .skipped = state_.skipped,
                 .interrupted = interrupted,
                 .checkpoint = checkpoint_,
                 .held_out = interrupted ? std::nullopt : evaluation_,
@@ -295,9 +307,12 @@ class Trainer {
     TrainingOptions options_;
     TrainingData data_;
     std::filesystem::path output_, checkpoint_;
+    std::optional<RunFolder> folder_; // of rank 0
+    StartingPoint start_from_;
     Parameters<S, Exec> *parameters_;
     X *exchange_;
-    bool quiet_, signalled_ = false;
+    RunNotes notes_;
+    bool signalled_ = false;
     PackingOptions packing_;
     Packer packer_;
     HeldOut held_out_;

@@ -26,7 +26,7 @@ struct TrainingOptions {
     std::uint64_t seed = 1;
     std::string precision = "float32";
     bool recompute = false;
-    index_t evaluate_every = 250, evaluate_tokens = 65536, checkpoint_every = 500, keep = 2;
+    index_t evaluate_every = 250, evaluate_tokens = 65536, checkpoint_every = 500, keep = 2, skip_non_finite = 0;
 
     /// Calls `f(name, field, help)` for every option; `options` may be constant.
     template <class Options, class F>
@@ -62,6 +62,8 @@ struct TrainingOptions {
         f("evaluate_tokens", options.evaluate_tokens, "tokens of held-out proteins that an evaluation takes");
         f("checkpoint_every", options.checkpoint_every, "steps between checkpoints; 0: at the end only");
         f("keep", options.keep, "checkpoints that are kept, the newest ones");
+        f("skip_non_finite", options.skip_non_finite,
+          "steps in a row that may be passed over because loss or gradient is not finite; one more ends the run");
     }
 
     /// What only Adafactor has.
@@ -100,6 +102,7 @@ struct TrainingOptions {
         least("evaluate_tokens", evaluate_tokens, 1);
         least("checkpoint_every", checkpoint_every, 0);
         least("keep", keep, 1);
+        least("skip_non_finite", skip_non_finite, 0);
         check(precision == "float32" || precision == "bfloat16", "precision is \"", precision,
               "\", expected float32 or bfloat16");
         check(optimizer == "adamw" || optimizer == "lamb" || optimizer == "adafactor", "optimizer is \"", optimizer,

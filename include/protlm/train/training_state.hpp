@@ -2,6 +2,7 @@
 
 #include <protlm/core/copy.hpp>
 #include <protlm/data/sampling.hpp>
+#include <protlm/data/vocabulary.hpp>
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/safetensors.hpp>
 #include <protlm/io/safetensors_writer.hpp>
@@ -12,6 +13,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,12 +22,17 @@ namespace protlm::inline v0 {
 
 /// Where a run stands, beside weights and moments: integers and the time, valid on any number of ranks.
 struct TrainingState {
-    index_t step = 0;       ///< steps that are done
-    Cursor cursor;          ///< where the next step's data begin
-    index_t tokens = 0;     ///< seen so far, all ranks
-    double seconds = 0;     ///< of training so far
-    std::uint64_t data = 0; ///< fingerprint of the store and of what a cursor's position means
-    nlohmann::json options; ///< all options of the run, for people and for checks
+    index_t step = 0;                   ///< steps that are done
+    Cursor cursor;                      ///< where the next step's data begin
+    index_t tokens = 0;                 ///< seen so far, all ranks
+    double seconds = 0;                 ///< of training so far
+    std::uint64_t data = 0;             ///< fingerprint of the store's counts and of what a cursor's position means
+    std::optional<std::uint64_t> store; ///< of what the store holds; format 1 did not say
+    nlohmann::json options;             ///< all settings of the run: training, objective and model
+    index_t optimizer_steps = 0;        ///< as the optimizer counts them
+    std::uint64_t tensors = 0;          ///< fingerprint of the parameter table
+    index_t skipped = 0;                ///< steps that changed nothing because something was not finite
+    index_t skipped_in_a_row = 0;       ///< of these, the last ones without any other between
 };
 
 namespace detail {
@@ -81,8 +89,9 @@ void write_training_state(CheckpointWriter const &checkpoint, TrainingState cons
     auto const weights = detail::host_copy(parameters.values());
     file.append("weights", weights.data(), parameters.table().extent());
     file.commit();
+    check(state.store.has_value(), "write_training_state: the state does not say which store");
     write_json(checkpoint / detail::state_file, {{"format", "protlm training state"},
-                                                 {"format_version", 1},
+                                                 {"format_version", 2},
                                                  {"step", state.step},
                                                  {"optimizer_steps", optimizer.steps()},
                                                  {"tokens", state.tokens},
@@ -91,30 +100,58 @@ void write_training_state(CheckpointWriter const &checkpoint, TrainingState cons
                                                  {"epoch", std::to_string(state.cursor.epoch)},
                                                  {"position", std::to_string(state.cursor.position)},
                                                  {"data", std::to_string(state.data)},
+                                                 {"store", std::to_string(*state.store)},
+                                                 {"skipped", state.skipped},
+                                                 {"skipped_in_a_row", state.skipped_in_a_row},
                                                  {"tensors", std::to_string(fingerprint(parameters.table()))},
                                                  {"options", state.options}});
 }
 
-/// Reads what write_training_state wrote into an optimizer of the same kind and parameters of the same table.
-/// @throws Error when something is missing, damaged or belongs to another model, optimizer or precision
-template <Scalar S, ExecutionSpace Exec, Optimizer<S, Exec> O>
-TrainingState read_training_state(std::filesystem::path const &folder, O &optimizer, Parameters<S, Exec> &parameters) {
+/// Writes vocab.txt into the checkpoint, and beside each model where it holds several.
+inline void write_vocabulary(CheckpointWriter const &checkpoint, Vocabulary const &vocabulary) {
+    auto const text = vocabulary_text(vocabulary);
+    checkpoint.write("vocab.txt", text);
+    for (auto const &entry : std::filesystem::directory_iterator((checkpoint / "vocab.txt").parent_path()))
+        if (entry.is_directory())
+            checkpoint.write((entry.path().filename() / "vocab.txt").string(), text);
+}
+
+/// Reads the training_state.json of a checkpoint; format 1 as well, which had neither store nor model.
+/// @throws Error when it is missing, damaged or of a newer format
+inline TrainingState read_training_state(std::filesystem::path const &folder) {
     auto const path = folder / detail::state_file;
-    check(std::filesystem::exists(path), folder.string(), ": has no ", detail::state_file,
+    std::error_code ignored;
+    check(std::filesystem::exists(path, ignored), folder.string(), ": has no ", detail::state_file,
           ": the model can be used, but this run cannot be resumed");
     Fields const fields = read_fields(path);
-    check(fields.required<index_t>("format_version") == 1, path.string(), ": format_version: is ",
-          fields.required<index_t>("format_version"), ", this program reads 1");
-    check(detail::read_number(fields, "tensors") == fingerprint(parameters.table()), path.string(),
-          ": belongs to a model of other tensors");
+    auto const version = fields.required("format_version", at_least<index_t>(1));
+    check(version <= 2, path.string(), ": format_version: is ", version,
+          ", this program reads 1 and 2; a newer version of protlm wrote it");
     TrainingState state;
     state.step = fields.required("step", at_least<index_t>(0));
     state.tokens = fields.required("tokens", at_least<index_t>(0));
-    state.seconds = fields.required("seconds", at_least(0.0));
+    state.seconds = fields.required("seconds", between(0.0, std::numeric_limits<double>::max()));
     state.cursor = {detail::read_number(fields, "seed"), detail::read_number(fields, "epoch"),
                     detail::read_number(fields, "position")};
     state.data = detail::read_number(fields, "data");
+    if (version > 1)
+        state.store = detail::read_number(fields, "store");
     state.options = fields.object("options").json();
+    state.optimizer_steps = fields.required("optimizer_steps", at_least<index_t>(0));
+    state.tensors = detail::read_number(fields, "tensors");
+    state.skipped = fields.optional<index_t>("skipped", 0, at_least<index_t>(0));
+    state.skipped_in_a_row = fields.optional<index_t>("skipped_in_a_row", 0, at_least<index_t>(0));
+    return state;
+}
+
+/// Reads the optimizer.safetensors of a checkpoint into an optimizer of the same kind and parameters of the same table.
+/// @param state  of that checkpoint
+/// @throws Error when something is missing, damaged or belongs to another model, optimizer or precision
+template <Scalar S, ExecutionSpace Exec, Optimizer<S, Exec> O>
+void read_training_arrays(std::filesystem::path const &folder, TrainingState const &state, O &optimizer,
+                          Parameters<S, Exec> &parameters) {
+    check(state.tensors == fingerprint(parameters.table()), (folder / detail::state_file).string(),
+          ": belongs to a model of other tensors");
     SafetensorsFile const file(folder / detail::optimizer_file);
     auto const arrays = optimizer.state();
     check(file.tensors().size() == arrays.size() + 1, file.name(), ": has ", file.tensors().size(),
@@ -122,8 +159,7 @@ TrainingState read_training_state(std::filesystem::path const &folder, O &optimi
     for (auto const &array : arrays)
         detail::read_flat(file, array.name, array.values);
     detail::read_flat(file, "weights", parameters.values());
-    optimizer.set_steps(fields.required("optimizer_steps", at_least<index_t>(0)));
-    return state;
+    optimizer.set_steps(state.optimizer_steps);
 }
 
 } // namespace protlm::inline v0
