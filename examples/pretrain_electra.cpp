@@ -41,9 +41,11 @@ struct PretrainElectra : protlm::PretrainingOptions {
             store, protlm::choose_vocabulary(vocabulary, store, "electra", model.discriminator.vocab_size));
 
         using Pair = protlm::GeneratorDiscriminator<protlm::Electra<S>, protlm::Electra<S>>;
-        Pair pair = weights.empty() ? Pair(model.generator, model.discriminator) : Pair::load(weights);
+        Pair pair(model.generator, model.discriminator);
         if (weights.empty())
             pair.initialise(training.seed);
+        else
+            pair.take_weights(Pair::load(weights), weights);
 
         return protlm::pretrain(*this, proteins, pair, objective, session);
     }

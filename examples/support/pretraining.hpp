@@ -29,20 +29,26 @@ inline constexpr char const *pretraining_help =
     "mpirun).";
 
 /// The config file comes first, so that the command line has the last word and --help shows the config's values.
+/// Without one, the model is that of the weights to begin with.
 template <class Program>
 void read_config(Arguments const &arguments, Program &program) {
     CLI::App app;
     app.allow_extras()->set_help_flag();
+    std::string weights;
     app.add_option("--config", program.config);
+    app.add_option("--weights", weights);
     try {
         app.parse(Arguments(arguments.rbegin(), arguments.rend()));
     } catch (CLI::ParseError const &) {
         return; // the whole command line has the same mistake
     }
+    if (program.config.empty() && !weights.empty())
+        program.read_model(protlm::read_model_config(protlm::newest_checkpoint_of(weights)));
     if (program.config.empty())
         return;
     auto const fields = protlm::read_fields(program.config);
     program.read_model(fields);
+    program.ignored = protlm::ignored_fields(fields, protlm::settings_of_config(program.model));
     protlm::read_training_options(fields.object("training"), program.training);
     protlm::read_options(fields.object("objective"), [&](auto &&f) { program.for_each_of_objective(f); });
 }
@@ -59,11 +65,19 @@ void describe_pretraining(CLI::App &app, Program &program) {
                    "JSON file: the model in the terms of Hugging Face's config.json, and the options below in sections "
                    "\"training\" and \"objective\"; without it a small model");
     app.add_option("--resume", program.resume,
-                   "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder")
+                   "auto: from the newest checkpoint in the output folder, if any; never; or a checkpoint's folder, or "
+                   "a run's: "
+                   "later checkpoints in the output folder are then set aside")
         ->capture_default_str();
     app.add_option("--weights", program.weights,
-                   "begin with the weights of this model folder instead of random ones, with data and schedule anew: "
-                   "a second phase on longer proteins, or more training of a released model");
+                   "begin with the weights of this model folder, or of the newest checkpoint of this run, instead of "
+                   "random ones, with data and schedule anew: a second phase on longer proteins, or more training of a "
+                   "released model; without --config, its config.json describes the model");
+    app.add_option("--change", program.change,
+                   "NAME,...: settings of the model, objective or optimizer that may differ from those of the "
+                   "checkpoint, or of the --weights")
+        ->delimiter(',')
+        ->allow_extra_args(false);
     app.add_option("--vocabulary", program.vocabulary,
                    "vocab.txt of the model; without it the store's where its size is vocab_size, else that of the "
                    "ProtTrans model of this kind");
@@ -81,12 +95,19 @@ void describe_pretraining(CLI::App &app, Program &program) {
 ///     template <class S> TrainingOutcome train(Session const &) const; // with weights of scalar S
 template <class Program>
 int run_pretraining(int argc, char **argv) {
+    protlm::ScopedSignals const signals; // from the first moment: starting a large run takes minutes
     Program program;
     auto const describe = [&](CLI::App &app, Arguments const &arguments) {
         read_config(arguments, program);
         describe_pretraining(app, program);
     };
     auto const run = [&](Session const &session) {
+        auto notes = protlm::settle_weights(program);
+        for (auto const &field : program.ignored)
+            notes.push_back(program.config + ": ignored: " + field);
+        for (auto const &note : notes)
+            if (session.rank() == 0)
+                std::fprintf(stderr, "%s: warning: %s\n", Program::name, note.c_str());
         program.objective_options = protlm::options_json([&](auto &&f) { program.for_each_of_objective(f); });
         auto const outcome = program.training.precision == "bfloat16"
                                  ? program.template train<protlm::bfloat16>(session)

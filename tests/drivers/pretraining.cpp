@@ -1,70 +1,20 @@
 // A pre-training program from FASTA to a checkpoint: log, resume, ranks, precision, messages. CMake says which program.
 
-#include "program.hpp"
+#include "pretraining_run.hpp"
 #include "support/compare.hpp"
 
-#include <protlm/io/checkpoint.hpp>
-#include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/train/training_options.hpp>
 
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
+#include <map>
 
 using namespace protlm;
 using namespace protlm::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A store, and a run of six steps with checkpoints at the third and the last.
-struct Run {
-    TemporaryFolder folder;
-    Run() {
-        folder.write("proteins.fasta", fasta_text(150, 90));
-        auto const prepared = run_program(setting("PROTLM_TEST_PREPARE") + " " + (folder / "proteins.fasta").string() +
-                                              " --quiet --held-out 0.1 --output " + (folder / "s.store").string(),
-                                          folder);
-        BOOST_REQUIRE_MESSAGE(prepared.status == 0, prepared.text);
-    }
-
-    /// @param options  behind the usual ones, and instead of them where they say the same
-    Ended start(std::string const &output, std::string const &options = "", int ranks = 1) const {
-        std::string command = ranks > 1 ? setting("PROTLM_TEST_MPIRUN_" + std::to_string(ranks)) + " " : "";
-        command += setting("PROTLM_TEST_PROGRAM") + " " + options;
-        for (auto const &[name, value] : {std::pair{"--data", (folder / "s.store").string()},
-                                          {"--config", setting("PROTLM_TEST_CONFIG")},
-                                          {"--output", (folder / output).string()}})
-            if (options.find(name) == options.npos)
-                command += std::string(" ") + name + " " + value;
-        return run_program(command, folder);
-    }
-    void run(std::string const &output, std::string const &options = "", int ranks = 1) const {
-        auto const ended = start(output, "--quiet " + options, ranks);
-        BOOST_REQUIRE_MESSAGE(ended.status == 0, output << ": " << ended.text);
-    }
-    fs::path checkpoint(std::string const &output, index_t step) const {
-        return folder / output / step_folder_name(step);
-    }
-    std::vector<float> weights(std::string const &output, index_t step) const {
-        return SafetensorsFile(checkpoint(output, step) / "optimizer.safetensors").read<float>("weights");
-    }
-    std::vector<nlohmann::json> log(std::string const &output) const {
-        std::ifstream file(folder / output / "log.jsonl");
-        std::vector<nlohmann::json> lines;
-        for (std::string line; std::getline(file, line);)
-            lines.push_back(nlohmann::json::parse(line));
-        return lines;
-    }
-    std::vector<double> column(std::string const &output, char const *name) const {
-        std::vector<double> values;
-        for (auto const &line : log(output))
-            if (line.contains(name))
-                values.push_back(line[name].get<double>());
-        return values;
-    }
-    static std::string setting(std::string const &name) { return protlm::test::setting(name.c_str()); }
-};
 
 /// All weights and moments after the last step, bit for bit.
 void check_same_bits(Run const &run, std::string const &actual, std::string const &expected) {
@@ -172,6 +122,49 @@ BOOST_AUTO_TEST_CASE(every_preset_of_this_model_is_understood) {
     BOOST_TEST(found >= 3); // a small one, a medium one and that of ProtTrans
 }
 
+/// Another function of the same tensors, in the words of each family.
+nlohmann::json with_another_function(nlohmann::json config) {
+    auto &model = config.contains("generator") ? config["generator"] : config;
+    for (auto const &[name, value] : std::map<std::string, nlohmann::json>{
+             {"hidden_act", "gelu_new"}, {"feed_forward_proj", "gelu"}, {"ff_activation", "relu"}, {"clamp_len", 7}})
+        if (model.contains(name) && model[name] != value) {
+            model[name] = value;
+            return config;
+        }
+    model["hidden_act"] = model["feed_forward_proj"] = "relu"; // it had its default
+    return config;
+}
+
+BOOST_AUTO_TEST_CASE(another_function_needs_a_word) {
+    Run const run;
+    run.run("run", "--steps 1 --checkpoint-every 1");
+    auto const config = read_json(setting("PROTLM_TEST_CONFIG"));
+    run.folder.write("other.json", with_another_function(config).dump());
+    std::string const other = "--config " + (run.folder / "other.json").string();
+    auto const resumed = run.start("run", "--steps 2 " + other);
+    BOOST_TEST(resumed.status == 1);
+    auto const at = resumed.text.find("(--change ");
+    BOOST_REQUIRE_MESSAGE(at != std::string::npos, resumed.text);
+    BOOST_TEST(resumed.text.find(", now it is ") != std::string::npos, resumed.text);
+    std::string const names = resumed.text.substr(at + 10, resumed.text.find(')', at) - at - 10);
+    std::string const weights = " --weights " + (run.folder / "run").string();
+    auto const begun = run.start("begun", "--steps 1 " + other + weights);
+    BOOST_TEST(begun.status == 1);
+    BOOST_TEST(begun.text.find("other.json: describes another model than ") != std::string::npos, begun.text);
+    run.run("begun", "--steps 1 --change " + names + ' ' + other + weights);
+    run.run("run", "--steps 2 --change " + names + ' ' + other);
+
+    // Without a config, the model is that of the weights; the options of training are those of the command line.
+    run.folder.write("training.json", nlohmann::json{{"training", config["training"]}}.dump());
+    std::string command = setting("PROTLM_TEST_PROGRAM") + weights + " --output " + (run.folder / "same").string() +
+                          " --data " + (run.folder / "s.store").string() +
+                          " --quiet --steps 1 --max-length 64 --tokens-per-step 700 --evaluate-tokens 400";
+    auto const same = run_program(command, run.folder);
+    BOOST_TEST(same.status == 0, same.text);
+    std::string const file = config.contains("generator") ? "discriminator/config.json" : "config.json";
+    BOOST_TEST(read_json(run.checkpoint("same", 1) / file) == read_json(run.checkpoint("run", 2) / file));
+}
+
 BOOST_AUTO_TEST_CASE(help_and_wrong_use) {
     Run const run;
     auto const help = run.start("run", "--help");
@@ -194,7 +187,17 @@ BOOST_AUTO_TEST_CASE(help_and_wrong_use) {
     config["training"]["stepz"] = 3;
     run.folder.write("wrong.json", config.dump());
     fails("--config " + (run.folder / "wrong.json").string(), 1, "stepz: is not a known field");
+    config["training"].erase("stepz");
+    config["trainin"] = nlohmann::json::object();
+    run.folder.write("wrong.json", config.dump());
+    fails("--config " + (run.folder / "wrong.json").string(), 1, "trainin: is no section of this file");
     BOOST_TEST(!fs::exists(run.folder / "wrong" / "log.jsonl"));
+    config.erase("trainin");
+    config["hiden_size"] = 3;
+    run.folder.write("wrong.json", config.dump());
+    auto const told = run.start("told", "--steps 1 --quiet --config " + (run.folder / "wrong.json").string());
+    BOOST_TEST(told.status == 0);
+    BOOST_TEST(told.text.find("wrong.json: ignored: hiden_size\n") != std::string::npos, told.text);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -33,8 +33,7 @@ std::pair<std::vector<std::int32_t>, std::vector<std::int32_t>> part(Batch const
 BOOST_AUTO_TEST_SUITE(masked)
 
 BOOST_AUTO_TEST_CASE(the_example_of_the_documentation) {
-    MaskedBatch const it =
-        MaskedLanguageModel{}.apply(batch_of(vocabulary, "MKTAYIAKQRQISFVKSHFSRQ"), vocabulary, 298);
+    MaskedBatch const it = MaskedLanguageModel{}.apply(batch_of(vocabulary, "MKTAYIAKQRQISFVKSHFSRQ"), vocabulary, 298);
     BOOST_TEST(text(vocabulary, it.tokens) == "[CLS]MKT[MASK]YIAKQRQI[MASK]FVKSHFSGQ[SEP]");
     BOOST_TEST(it.rows == (std::vector<index_t>{4, 13, 21, 22}));
     BOOST_TEST(text(vocabulary, it.labels) == "ASRQ");
@@ -114,7 +113,7 @@ BOOST_AUTO_TEST_CASE(a_sequence_is_masked_the_same_in_any_batch) {
 
 BOOST_AUTO_TEST_CASE(rates_at_their_limits) {
     Batch const batch = random_batch(vocabulary, 5, 50);
-    MaskedBatch const none = MaskedLanguageModel{.rate = 0}.apply(batch, vocabulary, 1);
+    MaskedBatch const none = MaskedLanguageModel{.rate = 1e-30}.apply(batch, vocabulary, 1);
     BOOST_TEST(none.rows.empty());
     BOOST_CHECK(none.tokens == batch.tokens);
     MaskedBatch const all = MaskedLanguageModel{.rate = 1, .mask = 1, .random = 0}.apply(batch, vocabulary, 1);
@@ -137,7 +136,9 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_errors) {
         }
         return "no error";
     };
-    BOOST_TEST(message({.rate = 1.5}, vocabulary) == "MaskedLanguageModel: rate is 1.5, expected 0 to 1");
+    BOOST_TEST(message({.rate = 1.5}, vocabulary) ==
+               "MaskedLanguageModel: rate is 1.5, expected above 0 and at most 1");
+    BOOST_TEST(message({.rate = 0}, vocabulary) == "MaskedLanguageModel: rate is 0, expected above 0 and at most 1");
     BOOST_TEST(message({.mask = 0.8, .random = 0.3}, vocabulary).find("at most 1 together") != std::string::npos);
     BOOST_TEST(message({.random = -0.1}, vocabulary).find("random -0.1") != std::string::npos);
     BOOST_TEST(message({.rate = std::nan("")}, vocabulary).find("rate is nan") != std::string::npos);

@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(nothing_masked_and_nothing_at_all) {
     auto pair = small_pair();
     Training<Exec> context;
     Batch const batch = protein_batch({1});
-    auto const loss = ReplacedTokenDetection{.rate = 0}.loss(context, pair, batch, vocabulary, 2);
+    auto const loss = ReplacedTokenDetection{.rate = 1e-30}.loss(context, pair, batch, vocabulary, 2);
     BOOST_TEST(loss.auxiliary.labelled == 0);
     BOOST_TEST(loss.labelled == batch.size() - 2);
     BOOST_TEST(loss.majority == loss.labelled);
@@ -186,7 +186,9 @@ BOOST_AUTO_TEST_CASE(wrong_settings_are_errors) {
         }
         return "no error";
     };
-    BOOST_TEST(message({.rate = 1.5}, vocabulary) == "ReplacedTokenDetection: rate is 1.5, expected 0 to 1");
+    BOOST_TEST(message({.rate = 1.5}, vocabulary) ==
+               "ReplacedTokenDetection: rate is 1.5, expected above 0 and at most 1");
+    BOOST_TEST(message({.rate = 0}, vocabulary) == "ReplacedTokenDetection: rate is 0, expected above 0 and at most 1");
     BOOST_TEST(message({.weight = -1}, vocabulary) == "ReplacedTokenDetection: weight is -1, expected at least 0");
     BOOST_TEST(message({}, Vocabulary::from_pieces({"A"})).find("no mask token") != std::string::npos);
 }

@@ -277,7 +277,8 @@ BOOST_AUTO_TEST_CASE(options_and_vocabularies_are_checked) {
     BOOST_TEST(spans({.density = 1}) == "SpanCorruption: density is 1, expected between 0 and 1");
     BOOST_TEST(spans({.mean_span = 0.5}) == "SpanCorruption: mean_span is 0.5, expected at least 1");
     auto const whole = [](ProteinDenoising const &it) { return message_of([&] { it.validate(vocabulary); }); };
-    BOOST_TEST(whole({.rate = 1.5}) == "ProteinDenoising: rate is 1.5, expected 0 to 1");
+    BOOST_TEST(whole({.rate = 1.5}) == "ProteinDenoising: rate is 1.5, expected above 0 and at most 1");
+    BOOST_TEST(whole({.rate = 0}) == "ProteinDenoising: rate is 0, expected above 0 and at most 1");
     BOOST_TEST(whole({.mask = -1}) == "ProteinDenoising: mask is -1, expected 0 to 1");
     auto const on = [](Vocabulary const &other) { return message_of([&] { SpanCorruption{}.validate(other); }); };
     BOOST_TEST(on(Vocabulary::protbert()) == "SpanCorruption: the vocabulary has no sentinel <extra_id_0>");

@@ -5,6 +5,7 @@
 #include <protlm/model/encoder_config.hpp>
 #include <protlm/model/weights.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
@@ -58,6 +59,17 @@ class GeneratorDiscriminator {
         pair.take(g.parameters(), "generator.");
         pair.take(d.parameters(), "discriminator.");
         return pair;
+    }
+    /// Copies the weights of another pair of the same tensors, whose configuration may differ in what has no tensor.
+    /// @param name  of the other one, for messages  @throws Error naming a tensor that differs
+    void take_weights(GeneratorDiscriminator const &other, std::string const &name) {
+        auto const &mine = parameters_.table().entries(), &theirs = other.parameters_.table().entries();
+        for (std::size_t i = 0; i < std::max(mine.size(), theirs.size()); ++i)
+            check(i < mine.size() && i < theirs.size() && mine[i].name == theirs[i].name &&
+                      mine[i].shape == theirs[i].shape,
+                  name, ": ", i < theirs.size() ? theirs[i].name : mine[i].name,
+                  ": the model to be trained has no tensor of this name and shape, or has one more");
+        copy_values(execution_space(), parameters_.values(), other.parameters_.values());
     }
     /// Writes folder/generator/ and folder/discriminator/, each with all that its model needs. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {

@@ -36,9 +36,9 @@ struct MaskedLanguageModel {
     double random = 0.1;
     static constexpr char const *predicts = "masked residues";
 
-    /// @throws Error when a probability is not in [0, 1], `mask + random` exceeds 1, or there is no mask token
+    /// @throws Error when a probability is not in [0, 1], the rate is 0, `mask + random` exceeds 1, or there is no mask token
     void validate(Vocabulary const &vocabulary) const {
-        check(rate >= 0 && rate <= 1, "MaskedLanguageModel: rate is ", rate, ", expected 0 to 1");
+        check(rate > 0 && rate <= 1, "MaskedLanguageModel: rate is ", rate, ", expected above 0 and at most 1");
         check(mask >= 0 && random >= 0 && mask + random <= 1 + 1e-9, "MaskedLanguageModel: mask is ", mask,
               " and random ", random, ", expected at least 0 each and at most 1 together");
         check(vocabulary.mask >= 0, "MaskedLanguageModel: the vocabulary has no mask token");

@@ -58,7 +58,7 @@ struct ReplacedTokenDetection {
 
     /// @throws Error when the rate is not in [0, 1], the weight is negative, or there is no mask token
     void validate(Vocabulary const &vocabulary) const {
-        check(rate >= 0 && rate <= 1, "ReplacedTokenDetection: rate is ", rate, ", expected 0 to 1");
+        check(rate > 0 && rate <= 1, "ReplacedTokenDetection: rate is ", rate, ", expected above 0 and at most 1");
         check(weight >= 0, "ReplacedTokenDetection: weight is ", weight, ", expected at least 0");
         check(vocabulary.mask >= 0, "ReplacedTokenDetection: the vocabulary has no mask token");
     }

@@ -190,9 +190,9 @@ struct ProteinDenoising {
     bool chosen_only = false; ///< a loss for chosen residues only, not for all of the protein and its end token
     static constexpr char const *predicts = "tokens of the proteins";
 
-    /// @throws Error when a probability is not in [0, 1], or the vocabulary lacks a token that is needed
+    /// @throws Error when a probability is not in [0, 1], the rate is 0, or the vocabulary lacks a token that is needed
     void validate(Vocabulary const &vocabulary) const {
-        check(rate >= 0 && rate <= 1, "ProteinDenoising: rate is ", rate, ", expected 0 to 1");
+        check(rate > 0 && rate <= 1, "ProteinDenoising: rate is ", rate, ", expected above 0 and at most 1");
         check(mask >= 0 && mask <= 1, "ProteinDenoising: mask is ", mask, ", expected 0 to 1");
         detail::validate_pairs("ProteinDenoising", vocabulary);
     }

@@ -15,7 +15,8 @@ namespace protlm::inline v0 {
 /// What every pre-training program can be told, beside its model and objective.
 struct PretrainingOptions {
     std::string data, output, config, weights, vocabulary, resume = "auto";
-    std::vector<std::string> change; ///< settings that may differ from those of the checkpoint or of the weights
+    std::vector<std::string> change;  ///< settings that may differ from those of the checkpoint or of the weights
+    std::vector<std::string> ignored; ///< fields of `config` that nobody reads
     TrainingOptions training;
     nlohmann::json objective_options; ///< as they are in force, for the record in checkpoints
     bool quiet = false;               ///< no progress, no summary

@@ -53,58 +53,59 @@ inline Fields read_model_config(std::filesystem::path const &folder) {
 
 namespace detail {
 
-/// Fields of config.json that say nothing about a model's function here, or that a model's reader takes without writing
-/// them: no reason to warn.
+// Fields of config.json that say nothing about a model's function here, or that a model's reader takes without writing
+// them: no reason to warn.
+inline constexpr std::string_view common_fields[] = {
+    // of every model in transformers
+    "_name_or_path", "_attn_implementation", "_commit_hash", "add_cross_attention", "bad_words_ids",
+    "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout",
+    "cross_attention_hidden_size", "decoder_start_token_id", "dtype", "eos_token_id", "finetuning_task", "id2label",
+    "is_decoder", "is_encoder_decoder", "label2id", "model_type", "num_labels", "output_attentions",
+    "output_hidden_states", "output_past", "pad_token_id", "prefix", "problem_type", "pruned_heads", "return_dict",
+    "sep_token_id", "task_specific_params", "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class",
+    "torch_dtype", "torchscript", "transformers_version", "use_bfloat16", "use_cache",
+    // of single ones
+    "adaptive", "gradient_checkpointing", "is_gated_act", "dense_act_fn", "n_positions", "proj_share_all_but_first",
+    "scale_decoder_outputs", "summary_type", "summary_use_proj", "summary_activation", "use_mems",
+    "position_embedding_type"};
+// The same by how they begin: of downstream heads, and of generation.
+inline constexpr std::string_view common_beginnings[] = {"summary_",
+                                                         "start_n_top",
+                                                         "end_n_top",
+                                                         "classifier_",
+                                                         "pooler_",
+                                                         "net_structure",
+                                                         "inner_group_num",
+                                                         "num_hidden_groups",
+                                                         "down_scale_factor",
+                                                         "gap_size",
+                                                         "num_memory_blocks",
+                                                         "num_beam",
+                                                         "num_return_",
+
+                                                         "length_penalty",
+                                                         "repetition_penalty",
+                                                         "early_stopping",
+                                                         "temperature",
+                                                         "top_",
+                                                         "typical_p",
+                                                         "do_sample",
+                                                         "diversity_penalty",
+                                                         "no_repeat_",
+                                                         "encoder_no_repeat_",
+                                                         "exponential_decay_",
+                                                         "forced_",
+                                                         "suppress_tokens",
+                                                         "remove_invalid_",
+
+                                                         "quantization_config",
+                                                         "generator_",
+                                                         "directionality"};
+
 inline bool is_common_field(std::string_view name) {
-    static constexpr std::string_view names[] = {
-        // of every model in transformers
-        "_name_or_path", "_attn_implementation", "_commit_hash", "add_cross_attention", "bad_words_ids",
-        "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout",
-        "cross_attention_hidden_size", "decoder_start_token_id", "dtype", "eos_token_id", "finetuning_task", "id2label",
-        "is_decoder", "is_encoder_decoder", "label2id", "model_type", "num_labels", "output_attentions",
-        "output_hidden_states", "output_past", "pad_token_id", "prefix", "problem_type", "pruned_heads", "return_dict",
-        "sep_token_id", "task_specific_params", "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class",
-        "torch_dtype", "torchscript", "transformers_version", "use_bfloat16", "use_cache",
-        // of single ones
-        "adaptive", "gradient_checkpointing", "is_gated_act", "dense_act_fn", "n_positions", "proj_share_all_but_first",
-        "scale_decoder_outputs", "summary_type", "summary_use_proj", "summary_activation", "use_mems",
-        "position_embedding_type"};
-    // downstream heads and generation
-    for (std::string_view const prefix : {"summary_",
-                                          "start_n_top",
-                                          "end_n_top",
-                                          "classifier_",
-                                          "pooler_",
-                                          "net_structure",
-                                          "inner_group_num",
-                                          "num_hidden_groups",
-                                          "down_scale_factor",
-                                          "gap_size",
-                                          "num_memory_blocks",
-                                          "num_beam",
-                                          "num_return_",
-
-                                          "length_penalty",
-                                          "repetition_penalty",
-                                          "early_stopping",
-                                          "temperature",
-                                          "top_",
-                                          "typical_p",
-                                          "do_sample",
-                                          "diversity_penalty",
-                                          "no_repeat_",
-                                          "encoder_no_repeat_",
-                                          "exponential_decay_",
-                                          "forced_",
-                                          "suppress_tokens",
-                                          "remove_invalid_",
-
-                                          "quantization_config",
-                                          "generator_",
-                                          "directionality"})
-        if (name.starts_with(prefix))
-            return true;
-    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+    auto const begins = [&](std::string_view beginning) { return name.starts_with(beginning); };
+    return std::find(std::begin(common_fields), std::end(common_fields), name) != std::end(common_fields) ||
+           std::any_of(std::begin(common_beginnings), std::end(common_beginnings), begins);
 }
 
 /// Fields of `object` that `known`, a model's configuration as it writes it, has not.
@@ -166,6 +167,30 @@ inline std::vector<ChangedSetting> check_weights_config(nlohmann::json const &ou
     check(refused.empty(), Setting{"change", names}, our_file, ": describes another model than ", their_file, ": ",
           text);
     return told;
+}
+
+/// Of a program that begins with the weights of a folder: finds the newest checkpoint where the folder is a run's, and
+/// checks the model's configuration against that of the weights.
+/// @param program  has `weights`, `config` (empty: the configuration is that of the weights), `model`, `read_model` and
+///                 `change`
+/// @returns remarks for the user  @throws Error see check_weights_config
+template <class Program>
+std::vector<std::string> settle_weights(Program &program) {
+    if (program.weights.empty())
+        return {};
+    std::filesystem::path const folder = newest_checkpoint_of(program.weights);
+    program.weights = folder.string();
+    std::error_code ignored;
+    if (program.config.empty() || !(std::filesystem::exists(folder / "config.json", ignored) ||
+                                    std::filesystem::exists(folder / "discriminator" / "config.json", ignored)))
+        return {};
+    Program theirs = program;
+    theirs.read_model(read_model_config(folder));
+    auto const told = check_weights_config(settings_of_config(program.model), program.config,
+                                           settings_of_config(theirs.model), folder.string(), program.change);
+    if (told.empty())
+        return {};
+    return {"other than in " + folder.string() + ": " + text_of(told)};
 }
 
 } // namespace protlm::inline v0
