@@ -1,5 +1,6 @@
 #pragma once
 
+#include <protlm/train/exchange.hpp>
 #include <protlm/train/run_folder.hpp>
 #include <protlm/train/run_notes.hpp>
 #include <protlm/train/settings.hpp>
