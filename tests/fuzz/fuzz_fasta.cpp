@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,10 @@ void require(bool valid) {
 Outcome read(std::string_view text, protlm::InvalidLetters invalid) {
     static protlm::Vocabulary const vocabulary = protlm::Vocabulary::protbert();
     Outcome outcome;
-    auto reader = protlm::FastaReader::from_memory(text, vocabulary, {invalid});
     std::uint64_t residues = 0;
+    std::optional<protlm::FastaReader> opened;
     try {
+        auto &reader = opened.emplace(protlm::FastaReader::from_memory(text, vocabulary, {invalid}));
         while (auto const record = reader.next()) {
             require(record->header.starts_with(record->id) && record->id.find(' ') == std::string_view::npos);
             for (std::uint8_t const token : record->tokens)
@@ -39,7 +41,8 @@ Outcome read(std::string_view text, protlm::InvalidLetters invalid) {
         outcome.error = error.what();
         require(outcome.error.starts_with("memory:"));
     }
-    require(reader.counts().residues == residues && reader.counts().records == outcome.records.size());
+    if (opened) // else the first bytes are those of another kind of file
+        require(opened->counts().residues == residues && opened->counts().records == outcome.records.size());
     return outcome;
 }
 
