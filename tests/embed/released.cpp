@@ -30,7 +30,9 @@ constexpr std::array<char const *, 7> names{"prot_bert",
 
 Proteins proteins_of(Vocabulary const &vocabulary) {
     ReadReport report;
-    return read_proteins({(released / "proteins.fasta").string()}, vocabulary, {}, report);
+    // XLNet has no X: what transformers made <unk> of is asked for.
+    return read_proteins({(released / "proteins.fasta").string()}, vocabulary, {.fasta = {InvalidLetters::mask}},
+                         report);
 }
 
 /// All residues' vectors (R, C), in the order of the proteins.
