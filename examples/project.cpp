@@ -3,10 +3,10 @@
 #include "looking/map_page.hpp"
 
 #include <support/driver.hpp>
+#include <support/protein_input.hpp>
 
 #include <protlm/core/progress.hpp>
 #include <protlm/embed/label_table.hpp>
-#include <protlm/embed/protein_vectors.hpp>
 #include <protlm/embed/tsne.hpp>
 #include <protlm/hdf5.hpp>
 
@@ -23,8 +23,8 @@ struct Options {
     protlm::TsneOptions tsne;
     protlm::index_t dimensions = 50;
     std::size_t colors = 10;
-    double point_size = 1;
-    bool composition = false, cosine = false, quiet = false;
+    std::optional<double> point_size;
+    bool composition = false, cosine = false, force = false, quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
@@ -35,27 +35,35 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("-o,--output", options.outputs,
                    "files to write, by their ends: .html (page), .png or .svg (by gnuplot), .tsv (coordinates)")
         ->capture_default_str();
+    app.add_flag("-f,--force", options.force, "replace files that exist");
     app.add_option("-l,--labels", options.labels,
                    "table with a line of column names; the first column has ids; separated by tabs or commas");
-    app.add_option("--column", options.column, "the table's column with labels (the second)");
+    app.add_option("--column", options.column, "the table's column with labels (the second)")->needs("--labels");
     examples::add_choice(app, "--method", options.method, {"tsne", "pca"},
                          "tsne keeps neighbours together, pca shows the largest variance");
     app.add_flag("--composition", options.composition, "vectors are the proteins' compositions, from FASTA");
     app.add_flag("--cosine", options.cosine, "bring vectors to length 1 first, so that directions count alone");
     app.add_option("--layer", options.layer, "of a file with several layers (its last)");
     app.add_option("--perplexity", options.tsne.perplexity, "about how many neighbours tsne keeps near a protein")
+        ->check(examples::at_least(1))
         ->capture_default_str();
-    app.add_option("--iterations", options.tsne.iterations, "of tsne")->capture_default_str();
+    app.add_option("--iterations", options.tsne.iterations, "of tsne")
+        ->check(examples::at_least(1))
+        ->capture_default_str();
     app.add_option("--theta", options.tsne.theta, "of tsne: 0 exact and slow, 0.5 usual, 0.7 coarse")
+        ->check(examples::between(0, 2))
         ->capture_default_str();
-    app.add_option("--dimensions", options.dimensions, "principal components that tsne sees")->capture_default_str();
+    app.add_option("--dimensions", options.dimensions, "principal components that tsne sees")
+        ->check(examples::at_least(1))
+        ->capture_default_str();
     app.add_option("--seed", options.tsne.seed, "of tsne's noise; the same seed draws the same map")
         ->capture_default_str();
     app.add_option("--colors", options.colors, "labels with a colour of their own, the commonest ones (at most 12)")
         ->check(examples::between(1, 12))
         ->capture_default_str();
-    app.add_option("--point-size", options.point_size, "of pictures")->capture_default_str();
-    app.add_option("--title", options.title, "of the map (what the vectors are)");
+    app.add_option("--point-size", options.point_size, "of pictures (by the number of proteins)")
+        ->check(examples::above(0));
+    app.add_option("--title", options.title, "of the map (the model's name, layer and pooling)");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
 
@@ -96,17 +104,25 @@ void place(looking::Map &map, protlm::ProteinVectors const &proteins, Options co
     map.x_axis = "t-SNE 1", map.y_axis = "t-SNE 2";
 }
 
-void project(Options const &options) {
+void check_outputs(Options const &options) {
+    std::vector<std::filesystem::path> inputs(options.inputs.begin(), options.inputs.end());
+    inputs.emplace_back(options.labels);
     for (auto const &path : options.outputs) {
         auto const end = std::filesystem::path(path).extension();
-        protlm::check(end == ".html" || end == ".png" || end == ".svg" || end == ".tsv", path,
-                      ": ends in none of .html, .png, .svg and .tsv");
+        bool const picture = end == ".png" || end == ".svg";
+        if (!picture && end != ".html" && end != ".tsv")
+            throw examples::WrongUsage(path + ": ends in none of .html, .png, .svg and .tsv");
+        protlm::check_output(path, inputs, options.force);
+        if (picture)
+            protlm::check_output(looking::script_of(path), inputs, options.force);
     }
-    protlm::check(options.composition || options.inputs.size() == 1, "one embedding file at a time, not ",
-                  options.inputs.size());
-    auto proteins = options.composition ? protlm::composition_vectors(options.inputs)
-                                        : protlm::read_protein_vectors(options.inputs[0], options.layer);
-    looking::Map map{options.title.empty() ? proteins.what : options.title, "", "", proteins.ids, {}, {}};
+}
+
+void project(Options const &options) {
+    check_outputs(options);
+    auto proteins = examples::read_vectors(options.inputs, options.composition, options.layer);
+    looking::Map map{
+        options.title.empty() ? looking::title_of(proteins.what) : options.title, "", "", proteins.ids, {}, {}};
     map.labels.resize(map.ids.size());
     if (!options.labels.empty()) {
         map.labels = protlm::LabelTable::read(options.labels).labels(map.ids, options.column);
@@ -125,7 +141,7 @@ void project(Options const &options) {
         else if (path.ends_with(".tsv"))
             looking::write_table(map, path);
         else
-            looking::write_picture(map, groups, path, options.point_size);
+            looking::write_picture(map, groups, path, options.point_size.value_or(looking::point_size(map.ids.size())));
         if (!options.quiet)
             std::printf("%s: %zu proteins\n", path.c_str(), map.ids.size());
     }

@@ -1,11 +1,11 @@
 // search: the nearest proteins by the cosine of their embeddings, as a table; or how well these find kin.
 
 #include <support/driver.hpp>
+#include <support/outputs.hpp>
+#include <support/protein_input.hpp>
 
-#include <protlm/core/file.hpp>
 #include <protlm/core/progress.hpp>
 #include <protlm/embed/label_table.hpp>
-#include <protlm/embed/protein_vectors.hpp>
 #include <protlm/embed/retrieval.hpp>
 #include <protlm/hdf5.hpp>
 
@@ -21,7 +21,7 @@ struct Options {
     std::optional<protlm::index_t> layer;
     protlm::index_t number = 10;
     double least = -2;
-    bool composition = false, centre = false, quiet = false;
+    bool composition = false, centre = false, force = false, quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
@@ -39,6 +39,7 @@ void describe(CLI::App &app, Options &options) {
     app.add_option("--least", options.least, "leave out smaller cosines");
     app.add_option("-o,--output", options.output, "table to write, separated by tabs; '-' is standard output")
         ->capture_default_str();
+    app.add_flag("-f,--force", options.force, "replace the output file if it exists");
     app.add_option("-l,--labels", options.labels,
                    "table with a line of column names; the first column has ids; separated by tabs or commas");
     app.add_option("--evaluate", options.evaluate,
@@ -51,11 +52,6 @@ void describe(CLI::App &app, Options &options) {
     app.add_flag("-q,--quiet", options.quiet, "no summary");
 }
 
-protlm::ProteinVectors read(std::string const &path, Options const &options) {
-    return options.composition ? protlm::composition_vectors({path})
-                               : protlm::read_protein_vectors(path, options.layer);
-}
-
 /// Subtracts the mean of the rows of `from` from those of `rows`.
 void centre(std::vector<float> &rows, std::vector<float> const &from, std::size_t width) {
     std::vector<double> mean(width);
@@ -65,9 +61,10 @@ void centre(std::vector<float> &rows, std::vector<float> const &from, std::size_
         rows[i] = static_cast<float>(rows[i] - mean[i % width]);
 }
 
-void evaluate(protlm::ProteinVectors const &proteins, Options const &options) {
+/// The table of --evaluate.
+std::string evaluate(protlm::ProteinVectors const &proteins, Options const &options) {
     auto const table = protlm::LabelTable::read(options.labels);
-    std::printf("found\tleft_out\taveraged_over\tnumber\tauroc\tauprc\thit@1\thit@10\n");
+    std::string text = "found\tleft_out\taveraged_over\tnumber\tauroc\tauprc\thit@1\thit@10\n";
     for (auto const &pair : options.evaluate) {
         auto const colon = pair.find(':');
         auto const group = pair.substr(0, colon), left_out = colon == pair.npos ? "" : pair.substr(colon + 1);
@@ -79,13 +76,16 @@ void evaluate(protlm::ProteinVectors const &proteins, Options const &options) {
         auto const result = protlm::evaluate_retrieval(proteins.values, proteins.width, groups,
                                                        left_out.empty() ? std::vector<std::string>()
                                                                         : table.labels(proteins.ids, left_out));
-        auto const line = [&](char const *over, protlm::index_t number, protlm::RetrievalScores const &scores) {
-            std::printf("%s\t%s\t%s\t%td\t%.4f\t%.4f\t%.4f\t%.4f\n", group.c_str(), left_out.c_str(), over,
-                        std::ptrdiff_t(number), scores.auroc, scores.auprc, scores.hit1, scores.hit10);
+        auto const line = [&](std::string const &over, protlm::index_t number, protlm::RetrievalScores const &scores) {
+            char numbers[120];
+            std::snprintf(numbers, sizeof(numbers), "\t%td\t%.4f\t%.4f\t%.4f\t%.4f\n", std::ptrdiff_t(number),
+                          scores.auroc, scores.auprc, scores.hit1, scores.hit10);
+            text += examples::field(group) + '\t' + examples::field(left_out) + '\t' + over + numbers;
         };
         line("query", result.queries, result.by_query);
-        line(group.c_str(), result.groups, result.by_group);
+        line(examples::field(group), result.groups, result.by_group);
     }
+    return text;
 }
 
 /// One line for each query and neighbour.
@@ -98,16 +98,26 @@ std::string table(protlm::ProteinVectors const &queries, protlm::ProteinVectors 
             char numbers[40];
             std::snprintf(numbers, sizeof(numbers), "%.5f", double(one.similarity));
             if (one.similarity >= least)
-                text += queries.ids[q] + '\t' + std::to_string(rank + 1) + '\t' +
-                        database.ids[static_cast<std::size_t>(one.index)] + '\t' + numbers + '\n';
+                text += examples::field(queries.ids[q]) + '\t' + std::to_string(rank + 1) + '\t' +
+                        examples::field(database.ids[static_cast<std::size_t>(one.index)]) + '\t' + numbers + '\n';
         }
     return text;
 }
 
 void search(Options const &options) {
-    auto queries = read(options.queries, options);
     bool const alone = options.database.empty();
-    auto database = alone ? queries : read(options.database, options);
+    if (!alone && !options.evaluate.empty())
+        throw examples::WrongUsage("--evaluate takes one file, each of its proteins against the others");
+    if (options.output != "-") {
+        examples::check_ending(options.output, {".h5", ".hdf5", ".csv", ".gz", ".fasta"}, "a table separated by tabs",
+                               "NAME.tsv");
+        protlm::check_output(options.output, {options.queries, options.database, options.labels}, options.force);
+    }
+    auto const read = [&](std::string const &path) {
+        return examples::read_vectors({path}, options.composition, options.layer);
+    };
+    auto queries = read(options.queries);
+    auto database = alone ? queries : read(options.database);
     protlm::check(queries.width == database.width, options.queries, " has vectors of ", queries.width, ", ",
                   options.database, " of ", database.width, ": they come from different models");
     if (queries.weights != database.weights)
@@ -120,22 +130,16 @@ void search(Options const &options) {
         auto const all = database.values;
         centre(database.values, all, static_cast<std::size_t>(queries.width));
     }
-    if (!options.evaluate.empty()) {
-        protlm::check(alone, "--evaluate takes one file, each of its proteins against the others");
-        return evaluate(queries, options);
-    }
+    if (!options.evaluate.empty())
+        return examples::write_text(options.output, evaluate(queries, options));
     protlm::normalise_rows(queries.values, queries.width);
     protlm::normalise_rows(database.values, database.width);
     auto const begin = std::chrono::steady_clock::now();
     auto const found = protlm::nearest(queries.values, database.values, queries.width, options.number, alone);
     auto const text = table(queries, database, found, options.least);
-    if (options.output == "-")
-        return void(std::fwrite(text.data(), 1, text.size(), stdout));
-    protlm::AtomicFile file(options.output);
-    file.write(text);
-    file.commit();
+    examples::write_text(options.output, text);
     double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (!options.quiet)
+    if (!options.quiet && options.output != "-")
         std::printf("%s: %zu queries, %zu proteins, %s\n", options.output.c_str(), queries.ids.size(),
                     database.ids.size(), protlm::format_duration(seconds).c_str());
 }

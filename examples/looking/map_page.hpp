@@ -176,7 +176,7 @@ inline std::string page_data(Map const &map, Groups const &groups) {
     }
     for (std::size_t g = 0; g < groups.names.size(); ++g)
         list.push_back({{"name", groups.names[g]},
-                        {"color", color_of(groups, g)},
+                        {"color", groups.colors[g]},
                         {"count", std::count(groups.of.begin(), groups.of.end(), g)}});
     std::string text = "const data = {ids: " + script_json(map.ids) + ",\nlabels: " + script_json(names) +
                        ",\nlabel: " + script_json(label) + ",\ngroups: " + script_json(list) +

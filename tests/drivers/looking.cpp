@@ -7,6 +7,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include <array>
+#include <bit>
+#include <limits>
 
 using namespace protlm;
 using namespace protlm::test;
@@ -64,7 +66,7 @@ BOOST_FIXTURE_TEST_SUITE(looking_programs, Proteins)
 
 BOOST_AUTO_TEST_CASE(a_map_as_page_and_table) {
     for (std::string const method : {"pca", "tsne --iterations 120 --perplexity 8"}) {
-        auto const text = run(project, "in.fasta --composition -l labels.tsv -o m.html -o m.tsv --method " + method);
+        auto const text = run(project, "in.fasta -f --composition -l labels.tsv -o m.html -o m.tsv --method " + method);
         BOOST_TEST(has(text, "warning: 1 of 40 proteins have no label"));
         auto const page = read_file(folder / "m.html"), table = read_file(folder / "m.tsv");
         BOOST_TEST(count(table, "\n") == 41u);
@@ -72,9 +74,10 @@ BOOST_AUTO_TEST_CASE(a_map_as_page_and_table) {
         BOOST_TEST(count(page, "</script>") == 1u); // ids end no script
         BOOST_TEST(has(page, "P3 \\u003c/script> \\\"of kind\\\" 1"));
         BOOST_TEST(has(page, "\"name\":\"alpha\""));
-        BOOST_TEST(has(page, "\"name\":\"others\""));
+        BOOST_TEST(has(page, "\"name\":\"no label\"")); // P7's
+        BOOST_TEST(!has(page, "\"name\":\"others\""));
         BOOST_TEST(!has(page, "http")); // needs nothing from elsewhere
-        run(project, "in.fasta -q --composition -l labels.tsv -o again.tsv --method " + method);
+        run(project, "in.fasta -qf --composition -l labels.tsv -o again.tsv --method " + method);
         BOOST_TEST(read_file(folder / "again.tsv") == table);
     }
 }
@@ -124,14 +127,118 @@ BOOST_AUTO_TEST_CASE(kinds_are_found_perfectly) {
     BOOST_TEST(has(without, "fold\t\tquery\t39\t0.9"));
 }
 
+BOOST_AUTO_TEST_CASE(labels_are_coloured_others_or_missing) {
+    folder.write("three.tsv", "id\tkind\nP0\tno label\nP1\tno label\nP2\tno label\nP3\tb\nP4\tc\n");
+    run(project, "in.fasta -q --composition -l three.tsv --method pca --colors 1 -o m.html");
+    auto const page = read_file(folder / "m.html");
+    BOOST_TEST(has(page, R"({"color":"#0072B2","count":3,"name":"no label"})"));
+    BOOST_TEST(has(page, R"({"color":"#8C8C8C","count":2,"name":"others"})"));
+    BOOST_TEST(has(page, R"({"color":"#C8C8C8","count":35,"name":"no label"})"));
+    run(project, "in.fasta -qf --composition --method pca -o m.html");
+    BOOST_TEST(has(read_file(folder / "m.html"), R"({"color":"#0072B2","count":40,"name":"proteins"})"));
+}
+
+BOOST_AUTO_TEST_CASE(fields_of_a_table_hold_no_tabs) {
+    folder.write("tabs.fasta", ">a\tb\nMKTAY\n>c\\d \x01 e\nMKTAAY\n>f\nMKVVAY\n");
+    folder.write("tabs.csv", "id,label\nf,\"x\ty\"\n");
+    auto const near = run(search, "tabs.fasta --composition -k 2");
+    BOOST_TEST(has(near, "\na\\tb\t1\tc\\\\d \\x01 e\t"), near);
+    run(project, "tabs.fasta -q --composition -l tabs.csv -o tabs.tsv --method pca");
+    auto const map = read_file(folder / "tabs.tsv");
+    BOOST_TEST(has(map, "\nf\tx\\ty\t"), map);
+    for (auto const &table : {near, map}) {
+        std::istringstream text(table);
+        for (std::string line; std::getline(text, line);)
+            if (!has(line, "warning"))
+                BOOST_TEST(count(line, "\t") == 3u, line);
+    }
+}
+
+/// An embedding file with two proteins; `marked` is in the vector of the second.
+float const marked = 12345.678f;
+std::filesystem::path write_vectors(TemporaryFolder const &folder, std::string const &name, std::string const &model) {
+    std::vector<std::string> const ids{"good", "bad"};
+    std::vector<index_t> const lengths{1, 1};
+    EmbeddingWriter writer(folder / name, {.model = model, .width = 2, .per_residue = false}, ids, lengths);
+    for (index_t i = 0; i < 2; ++i)
+        writer.write(i, nullptr, std::array{1.f, i == 0 ? 2.f : marked}.data());
+    writer.close();
+    return folder / name;
+}
+
+BOOST_AUTO_TEST_CASE(titles_name_the_model_without_its_path) {
+    auto const title = [&](std::string const &model) {
+        write_vectors(folder, "m.h5", model);
+        run(project, "m.h5 -qf --method pca -o m.html");
+        auto const page = read_file(folder / "m.html");
+        auto const begin = page.find("<title>") + 7;
+        return page.substr(begin, page.find("</title>") - begin);
+    };
+    BOOST_TEST(title("/data/models/prot_bert") == "prot_bert, layer 0, mean");
+    BOOST_TEST(title("qs/run/") == "run, layer 0, mean");
+    BOOST_TEST(title("qs/run/step-00001200") == "run, step 1200, layer 0, mean");
+}
+
+BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_named) {
+    write_vectors(folder, "m.h5", "m");
+    auto bytes = read_file(folder / "m.h5");
+    auto const at = bytes.find(std::bit_cast<std::array<char, 4>>(marked).data(), 0, 4);
+    BOOST_REQUIRE(at != bytes.npos);
+    auto const nan = std::bit_cast<std::array<char, 4>>(std::numeric_limits<float>::quiet_NaN());
+    folder.write("nan.h5", bytes.replace(at, 4, nan.data(), 4));
+    for (char const *program : {project, search}) {
+        auto const ended = start(program, program == project ? "nan.h5 --method pca -o m.html" : "nan.h5");
+        BOOST_TEST(ended.status == 1);
+        BOOST_TEST(has(ended.text, "nan.h5: the vector of protein bad has a value that is not finite"), ended.text);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(outputs_are_checked_before_anything_is_computed) {
+    auto const fails = [&](char const *program, std::string const &arguments, int status, std::string const &message) {
+        auto const ended = start(program, arguments);
+        BOOST_TEST(ended.status == status, arguments);
+        BOOST_TEST(has(ended.text, message), ended.text);
+    };
+    std::string const before = read_file(folder / "in.fasta");
+    run(search, "in.fasta -q --composition -o near.tsv");
+    fails(search, "in.fasta --composition -o near.tsv", 1, "near.tsv: exists; --force replaces it");
+    run(search, "in.fasta -qf --composition -o near.tsv");
+    fails(search, "in.fasta -f --composition -o ./in.fasta", 2, "ends in .fasta");
+    folder.write("in", before);
+    fails(search, "in -f --composition -o ./in", 1, "./in: is an input");
+    fails(search, "in --composition -l labels.tsv --evaluate fold -f -o labels.tsv", 1, "labels.tsv: is an input");
+    fails(search, "in --composition -o near.csv", 2, "near.csv: ends in .csv, but is to be a table separated by tabs");
+    fails(search, "in --composition -o nowhere/near.tsv", 1, "nowhere");
+    fails(search, "in --composition -o .", 1, "is a folder, expected a file");
+    run(project, "in.fasta -q --composition --method pca -o m.tsv");
+    fails(project, "in.fasta --composition --method pca -o other.html -o m.tsv", 1, "m.tsv: exists; --force");
+    BOOST_TEST(!std::filesystem::exists(folder / "other.html"));
+    fails(project, "in.fasta --composition -l labels.tsv -f -o labels.tsv", 1, "labels.tsv: is an input");
+    folder.write("m.png.gp", "mine");
+    fails(project, "in.fasta --composition --method pca -o m.png", 1, "m.png.gp: exists; --force replaces it");
+    BOOST_TEST(read_file(folder / "in.fasta") == before);
+}
+
+BOOST_AUTO_TEST_CASE(retrieval_goes_into_the_output_too) {
+    run(search, "in.fasta -q --composition -l all.tsv --evaluate fold -o scores.tsv");
+    BOOST_TEST(has(read_file(folder / "scores.tsv"), "fold\t\tquery\t40\t1.0000"));
+}
+
 BOOST_AUTO_TEST_CASE(messages_say_what_is_wrong) {
     auto const message = [&](char const *program, std::string const &arguments) {
         auto const ended = start(program, arguments);
         BOOST_TEST(ended.status != 0);
         return ended.text;
     };
-    BOOST_TEST(has(message(project, "in.fasta -o m.html"), "in.fasta"));
-    BOOST_TEST(has(message(project, "none.h5 -o m.html"), "none.h5"));
+    for (char const *program : {project, search}) {
+        BOOST_TEST(has(message(program, "in.fasta"), "in.fasta: is no embedding file (HDF5); embed makes one of FASTA, "
+                                                     "and --composition takes FASTA itself"));
+        BOOST_TEST(has(message(program, "none.h5"), "none.h5: no such file"));
+        BOOST_TEST(has(message(program, "none.fasta --composition"), "none.fasta: no such file"));
+        BOOST_TEST(has(message(program, "."), ".: is a folder, expected an embedding file"));
+        write_vectors(folder, "m.h5", "m");
+        BOOST_TEST(has(message(program, "m.h5 --composition"), "m.h5: is an HDF5 file, but --composition takes FASTA"));
+    }
     BOOST_TEST(has(message(project, "in.fasta --composition -o m.pdf"), "m.pdf: ends in none of"));
     BOOST_TEST(has(message(project, "in.fasta --composition -l labels.tsv --column class"), "has no column 'class'"));
     BOOST_TEST(has(message(search, "in.fasta in.fasta --composition -l labels.tsv --evaluate fold"), "takes one file"));
