@@ -1,8 +1,10 @@
 // amino_acid_map: draws what a model of any family has learned about the 20 amino acids.
 
+#include "looking/gnuplot.hpp"
 #include "looking/letter_places.hpp"
 
 #include <support/driver.hpp>
+#include <support/outputs.hpp>
 
 #include <protlm/embed/model_folder.hpp>
 #include <protlm/embed/principal_components.hpp>
@@ -83,7 +85,7 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     auto const places = looking::place_letters(pixels);
     print(script, "set terminal pngcairo size %g,%g font 'sans,16'\nset output '%s.png'\n", width, height,
           prefix.c_str());
-    print(script, "set title \"%s\" font ',20' noenhanced\n", title.c_str());
+    script.write("set title " + looking::quoted(title) + " font ',20' noenhanced\n");
     for (int axis : {0, 1})
         print(script, "set %clabel 'principal component %d (%.0f %% of the variance)' font ',17'\n", "xy"[axis],
               axis + 1, 100 * map.variance[static_cast<std::size_t>(axis)]);
@@ -111,13 +113,12 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     }
     script.write(plot + '\n');
     table.commit(), script.commit();
-    int const status = std::system(("gnuplot '" + prefix + ".gp'").c_str());
-    protlm::check(status == 0, "gnuplot failed: is it installed (Debian: gnuplot-nox)? Its script is ", prefix, ".gp");
+    looking::run_gnuplot(prefix + ".gp");
 }
 
 struct Options {
     std::string model, prefix = "amino_acids", title = "Amino acids as the model sees them";
-    bool quiet = false;
+    bool force = false, quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
@@ -125,15 +126,19 @@ void describe(CLI::App &app, Options &options) {
                     "Writes PREFIX.tsv, PREFIX.gp (for gnuplot, to change and run again) and PREFIX.png.");
     app.add_option("model,-m,--model", options.model, "folder of a checkpoint, or of a run")->required();
     app.add_option("-o,--output", options.prefix, "PREFIX of the files")->capture_default_str();
+    app.add_flag("-f,--force", options.force, "replace files that exist");
     app.add_flag("-q,--quiet", options.quiet, "no summary");
     app.add_option("--title", options.title, "of the picture")->capture_default_str();
 }
 
 void draw_map(Options const &options) {
-    auto const &[model, prefix, title, quiet] = options;
-    protlm::check(prefix.find('\'') == prefix.npos && title.find('"') == title.npos, "quotation marks in a name");
-    draw(protlm::principal_components(word_embeddings(protlm::find_model(model)), 20, 2), prefix, title);
-    if (!quiet)
+    auto const &prefix = options.prefix;
+    protlm::check(prefix.find('\'') == prefix.npos, prefix, ": a quotation mark in a file's name");
+    for (char const *end : {".tsv", ".gp", ".png"})
+        protlm::check_output(prefix + end, {options.model}, options.force);
+    draw(protlm::principal_components(word_embeddings(protlm::find_model(options.model)), 20, 2), prefix,
+         options.title);
+    if (!options.quiet)
         std::printf("%s.png, with its numbers in .tsv and its script in .gp\n", prefix.c_str());
 }
 

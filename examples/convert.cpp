@@ -1,8 +1,12 @@
 // convert: writes any checkpoint as safetensors in a chosen precision, or says what is in it.
 
+#include "converting/inspect.hpp"
+
 #include <support/driver.hpp>
+#include <support/outputs.hpp>
 
 #include <protlm/core/progress.hpp>
+#include <protlm/embed/model_folder.hpp>
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/io/safetensors_writer.hpp>
@@ -10,7 +14,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,7 +27,7 @@ using protlm::index_t;
 struct Options {
     std::string input, output;
     std::optional<DataType> precision;
-    bool inspect = false, quiet = false;
+    bool inspect = false, force = false, quiet = false;
 };
 
 void describe(CLI::App &app, Options &options) {
@@ -34,8 +37,9 @@ void describe(CLI::App &app, Options &options) {
                     "Examples: convert prot_t5_xl_uniref50 prot_t5_bf16 --precision bfloat16\n"
                     "          convert pytorch_model.bin model.safetensors\n"
                     "          convert --inspect prot_bert");
-    app.add_option("model,-m,--model", options.input,
-                   "folder of a model, or a file of weights (.safetensors, .bin, .pt)")
+    app.add_option(
+           "model,-m,--model", options.input,
+           "folder of a model or of a run (its newest checkpoint), or a file of weights (.safetensors, .bin, .pt)")
         ->required();
     app.add_option("output,-o,--output", options.output,
                    "what to write: a file NAME.safetensors, or a new folder, which also gets the input folder's "
@@ -44,33 +48,9 @@ void describe(CLI::App &app, Options &options) {
         app, "--precision", options.precision,
         {{"float32", DataType::f32}, {"bfloat16", DataType::bf16}, {"float16", DataType::f16}},
         "of the floating-point tensors; left out, every tensor keeps its type. Integers always do");
+    app.add_flag("-f,--force", options.force, "replace the output file if it exists; a folder is never replaced");
     app.add_flag("--inspect", options.inspect, "print every tensor's name, shape and type, and the totals");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
-}
-
-void inspect(protlm::CheckpointFolder const &checkpoint) {
-    auto const config = checkpoint.path() / "config.json";
-    if (fs::exists(config))
-        std::printf("model_type  %s\n",
-                    protlm::read_fields(config).optional<std::string>("model_type", "(none)").c_str());
-    std::map<DataType, std::pair<index_t, index_t>> totals; // tensors and elements
-    index_t elements = 0, bytes = 0;
-    for (auto const &[file, tensor] : checkpoint.tensors()) {
-        std::printf("%-72s %-20s %s\n", tensor->name.c_str(), protlm::detail::shape_text(tensor->shape).c_str(),
-                    std::string(protlm::data_type_name(tensor->dtype)).c_str());
-        auto &total = totals[tensor->dtype];
-        total = {total.first + 1, total.second + tensor->count()};
-        elements += tensor->count();
-        bytes += tensor->end - tensor->begin;
-    }
-    for (auto const &file : checkpoint.files())
-        std::printf("file  %s (%s, %s)\n", file.name().c_str(), file.format(),
-                    protlm::format_amount(static_cast<double>(fs::file_size(file.name())), "B").c_str());
-    for (auto const &[type, total] : totals)
-        std::printf("type  %-8s %6lld tensors %15lld elements\n", std::string(protlm::data_type_name(type)).c_str(),
-                    static_cast<long long>(total.first), static_cast<long long>(total.second));
-    std::printf("total %zu tensors, %lld elements, %s\n", checkpoint.tensors().size(), static_cast<long long>(elements),
-                protlm::format_amount(static_cast<double>(bytes), "B").c_str());
 }
 
 /// Copies one tensor in pieces of elements of type T, which holds what both sides can.
@@ -119,27 +99,45 @@ void write_weights(protlm::CheckpointFolder const &checkpoint, Options const &op
     writer.commit();
 }
 
-void convert(Options const &options) {
-    protlm::CheckpointFolder const checkpoint(options.input);
-    if (options.inspect)
-        inspect(checkpoint);
-    protlm::check(options.inspect || !options.output.empty(), "nothing to do: give an output, or --inspect");
-    if (options.output.empty())
-        return;
-    fs::path output = options.output;
-    if (output.extension() == ".safetensors") {
-        write_weights(checkpoint, options, output);
-    } else {
+/// A new folder with the weights and the files that belong to them.
+void write_folder(protlm::CheckpointFolder const &checkpoint, Options const &options) {
+    protlm::CheckpointWriter folder(options.output);
+    for (auto const *name : {"config.json", "vocab.txt", "spiece.model", "tokenizer.json", "tokenizer_config.json",
+                             "special_tokens_map.json", "added_tokens.json", "generation_config.json"})
+        if (auto const file = fs::path(options.input) / name; fs::is_directory(options.input) && fs::exists(file))
+            fs::copy_file(file, folder / name);
+    write_weights(checkpoint, options, folder / "model.safetensors");
+    folder.commit();
+}
+
+/// Names the output's kind before anything is read. @returns whether it is one file
+bool check_output(Options const &options) {
+    fs::path const output = options.output;
+    examples::check_ending(options.output, {".bin", ".pt", ".pth", ".ckpt", ".h5", ".gguf", ".onnx", ".npz", ".json"},
+                           "safetensors", "NAME.safetensors, or a new folder");
+    bool const is_file = output.extension() == ".safetensors";
+    if (is_file)
+        protlm::check_output(output, {options.input}, options.force);
+    else
         protlm::check(!fs::exists(output) || (fs::is_directory(output) && fs::is_empty(output)), options.output,
                       ": exists; give a new folder, or a file NAME.safetensors");
-        protlm::CheckpointWriter folder(output);
-        for (auto const *name : {"config.json", "vocab.txt", "spiece.model", "tokenizer.json", "tokenizer_config.json",
-                                 "special_tokens_map.json", "added_tokens.json", "generation_config.json"})
-            if (auto const file = fs::path(options.input) / name; fs::is_directory(options.input) && fs::exists(file))
-                fs::copy_file(file, folder / name);
-        write_weights(checkpoint, options, folder / "model.safetensors");
-        folder.commit();
-    }
+    return is_file;
+}
+
+void convert(Options options) {
+    if (!options.inspect && options.output.empty())
+        throw examples::WrongUsage("nothing to do: give an output, or --inspect");
+    bool const is_file = !options.output.empty() && check_output(options);
+    if (fs::is_directory(options.input) && !fs::exists(fs::path(options.input) / "config.json") &&
+        !protlm::latest_checkpoint(options.input).folder.empty())
+        options.input = protlm::find_model(options.input).string();
+    protlm::CheckpointFolder const checkpoint(options.input);
+    if (options.inspect)
+        converting::inspect(checkpoint);
+    if (is_file)
+        return write_weights(checkpoint, options, options.output);
+    if (!options.output.empty())
+        write_folder(checkpoint, options);
 }
 
 } // namespace

@@ -1,7 +1,10 @@
 // generate: lets a trained model write proteins.
 
+#include "generating/options.hpp"
+
 #include <support/driver.hpp>
 #include <support/fasta_input.hpp>
+#include <support/outputs.hpp>
 
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta_writer.hpp>
@@ -10,45 +13,16 @@
 #include <protlm/model/recurrent_decoder.hpp>
 #include <protlm/model/transformer_xl.hpp>
 #include <protlm/t5.hpp>
-#include <protlm/train/option_list.hpp>
 
 #include <cstdio>
+#include <unordered_set>
 
 namespace {
 
 using Exec = Kokkos::DefaultExecutionSpace;
 using Context = protlm::Inference<Exec>;
 using Proteins = std::vector<protlm::MaskedProtein>;
-
-struct Options {
-    std::string model, output, method = "greedy", mask = "?", without = "XBZUO";
-    std::vector<std::string> inputs;
-    bool rewrite = false, spans = false, force = false, quiet = false;
-    protlm::index_t batch = 16;
-    protlm::FastaOptions fasta;
-    protlm::GenerationPlan plan;
-};
-
-void describe(CLI::App &app, Options &o) {
-    app.description("Lets a trained model write proteins. T5 fills in the residues of given proteins that are masked "
-                    "by '?'; the others stay. Transformer-XL goes on where given proteins end, or begins new ones.");
-    app.add_option("model,--model", o.model, "folder with config.json and weights, or of a training run")->required();
-    app.add_option("inputs", o.inputs, "FASTA files, plain or compressed; - is standard input");
-    app.add_option("-o,--output", o.output, "FASTA file to write")->required();
-    app.add_flag("-f,--force", o.force, "replace the output file if it exists");
-    app.add_flag("-q,--quiet", o.quiet, "no progress, no summary");
-    app.add_option("--mask", o.mask, "T5: letters that stand for a residue to fill in, as ?X-")->capture_default_str();
-    auto *const rewrite = app.add_flag("--rewrite", o.rewrite, "T5: write the whole protein anew, of another length");
-    app.add_flag("--spans", o.spans, "T5 trained with --spans: a run of masked residues becomes as many as it may")
-        ->excludes(rewrite);
-    examples::add_invalid_option(app, o.fasta);
-    app.add_option("--without", o.without, "letters that are never written")->capture_default_str();
-    app.add_option("--batch", o.batch, "proteins at a time: what memory is needed for")->check(examples::at_least(1));
-    examples::add_choice(app, "-m,--method", o.method, {"greedy", "beam", "sample"},
-                         "greedy: the most probable residue each time; beam: search for the most probable protein; "
-                         "sample: draw by the model's probabilities");
-    protlm::offer_options(app, [&](auto f) { protlm::GenerationPlan::for_each(o.plan, f); });
-}
+using generating::Options;
 
 /// Proteins in batches: `decoder_of(batch)`, `start_of(protein)`, and `finished(protein, tokens)` for what was written.
 template <class DecoderOf, class StartOf, class Finished>
@@ -80,12 +54,24 @@ void generate_all(Options const &o, Proteins const &proteins, protlm::Vocabulary
     file.commit();
 }
 
+/// What is written for two proteins of one id could not be told apart.
+void check_ids(Proteins const &proteins) {
+    std::unordered_set<std::string> seen;
+    for (auto const &protein : proteins)
+        protlm::check(seen.insert(protein.id).second, "two proteins have the id ", protein.id,
+                      ", from which the ids of what is written are made");
+}
+
 void generate_t5(Options o, std::filesystem::path const &folder) {
     protlm::check(!o.inputs.empty(), "a T5 needs proteins to fill in or to rewrite: name a FASTA file");
     auto const model = protlm::T5<float, Exec>::load(folder);
     auto const &config = model.config();
     auto const vocabulary = protlm::read_model_vocabulary(folder, config.vocab_size, "t5");
+    if (!o.rewrite && !o.spans && (o.plan.options.min_length != 0 || o.plan.options.max_length != 512))
+        throw examples::WrongUsage("a T5 keeps the length of a protein that it fills in: --min-length and --max-length "
+                                   "go with --rewrite or --spans");
     auto const proteins = examples::read_masked("generate", o.inputs, vocabulary, o.mask, o.spans, o.fasta);
+    check_ids(proteins);
     std::int32_t const end = o.plan.options.end = config.eos_token_id;
     auto kept = o.spans ? vocabulary.sentinels : std::vector<std::int32_t>{};
     kept.push_back(end);
@@ -118,11 +104,15 @@ void generate_t5(Options o, std::filesystem::path const &folder) {
 /// Goes on where the given proteins end; without any, begins new ones.
 void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
     using Model = protlm::TransformerXl<float, Exec>;
+    if (o.rewrite || o.spans || o.mask != "?")
+        throw examples::WrongUsage("--rewrite, --spans and --mask are for a T5, but " + folder.string() +
+                                   " is a Transformer-XL");
     auto const model = Model::load(folder);
     auto const vocabulary = protlm::read_model_vocabulary(folder, model.config().vocab_size, "transfo-xl");
     Proteins proteins{{"new", {}}};
     if (!o.inputs.empty())
         proteins = examples::read_masked("generate", o.inputs, vocabulary, "", false, o.fasta);
+    check_ids(proteins);
     std::vector const end{o.plan.options.end = vocabulary.separator};
     o.plan.options.forbidden = protlm::unwanted_tokens(vocabulary, model.config().vocab_size, o.without, end);
     Context context;
@@ -139,8 +129,11 @@ void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
 }
 
 void generate(Options o) {
-    protlm::check(o.force || !std::filesystem::exists(o.output), o.output, ": exists; --force replaces it");
-    o.plan.method = protlm::generation_method(o.method);
+    std::vector<std::filesystem::path> inputs(o.inputs.begin(), o.inputs.end());
+    inputs.emplace_back(o.model);
+    examples::check_ending(o.output, {".gz", ".zst", ".h5", ".tsv", ".csv", ".safetensors", "/-"}, "plain FASTA",
+                           "NAME.fasta");
+    protlm::check_output(o.output, inputs, o.force);
     auto const folder = protlm::find_model(o.model);
     auto const type = protlm::read_fields(folder / "config.json").required<std::string>("model_type");
     protlm::check(type == "t5" || type == "transfo-xl", folder.string(), ": model_type is \"", type,
@@ -153,5 +146,6 @@ void generate(Options o) {
 int main(int argc, char **argv) {
     Options options;
     return examples::run_driver(
-        {"generate"}, argc, argv, [&](CLI::App &app) { describe(app, options); }, [&] { generate(options); });
+        {"generate"}, argc, argv, [&](CLI::App &app) { generating::describe(app, options); },
+        [&] { generate(options); });
 }

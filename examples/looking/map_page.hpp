@@ -73,12 +73,14 @@ function draw() {
   canvas.height = Math.round(h * ratio);
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, w, h);
-  const radius = count > 20000 ? 1.6 : count > 3000 ? 2.3 : 3.5;
+  const radius = count > 20000 ? 1.6 : count > 3000 ? 2.3 : count > 200 ? 3.5 : 5;
   pen.globalAlpha = matches.size ? 0.25 : 0.8;
-  for (let g = data.groups.length - 1; g >= 0; --g)
+  for (let turn = 0; turn < data.groups.length; ++turn) {
+    const g = (turn + data.coloured) % data.groups.length; // the grey ones below all, the rarest label on top
     if (!hidden[g])
       for (let i = 0; i < count; ++i)
         if (data.group[i] === g) dot(i, radius, data.groups[g].color);
+  }
   pen.globalAlpha = 1;
   for (const i of matches) {
     dot(i, radius + 3.5, "#000");
@@ -180,7 +182,7 @@ inline std::string page_data(Map const &map, Groups const &groups) {
                         {"count", std::count(groups.of.begin(), groups.of.end(), g)}});
     std::string text = "const data = {ids: " + script_json(map.ids) + ",\nlabels: " + script_json(names) +
                        ",\nlabel: " + script_json(label) + ",\ngroups: " + script_json(list) +
-                       ",\ngroup: " + script_json(groups.of);
+                       ",\ncoloured: " + std::to_string(groups.coloured) + ",\ngroup: " + script_json(groups.of);
     for (std::size_t axis : {0u, 1u}) {
         text += axis == 0 ? ",\nx: [" : "],\ny: [";
         for (std::size_t i = 0; i < map.points.size(); ++i)

@@ -1,6 +1,8 @@
 // What `project` draws: points of the plane in the colours of their labels, as a table, a picture or a page.
 #pragma once
 
+#include "gnuplot.hpp"
+
 #include <support/outputs.hpp>
 
 #include <protlm/core/file.hpp>
@@ -45,6 +47,7 @@ inline std::string title_of(std::string const &what) {
 struct Groups {
     std::vector<std::string> names, colors; ///< of the coloured ones, and of the two others where they have proteins
     std::vector<std::size_t> of;            ///< (P) number of each point's group
+    std::size_t coloured = 0;               ///< groups of one label each
 };
 
 // The first eight are Okabe and Ito's but for black and yellow, which are hard to see; the order keeps like ones apart.
@@ -59,8 +62,8 @@ inline Groups group(std::vector<std::string> const &labels, std::size_t most) {
             ++counts[label];
     std::vector<std::pair<std::string, std::size_t>> sorted(counts.begin(), counts.end());
     std::stable_sort(sorted.begin(), sorted.end(), [](auto &a, auto &b) { return a.second > b.second; });
-    std::size_t const coloured = std::min({most, sorted.size(), palette.size()});
     Groups groups;
+    std::size_t const coloured = groups.coloured = std::min({most, sorted.size(), palette.size()});
     std::map<std::string, std::size_t> place;
     for (std::size_t i = 0; i < coloured; ++i) {
         groups.names.push_back(sorted[i].first);
@@ -96,14 +99,6 @@ inline void write_table(Map const &map, std::string const &path) {
     file.commit();
 }
 
-/// In a string of gnuplot's in double quotes.
-inline std::string quoted(std::string const &text) {
-    std::string result = "\"";
-    for (char const c : examples::one_line(text))
-        result += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-    return result + '"';
-}
-
 /// Size of points, in gnuplot's measure, that lets a map of so many of them be read: large dots for a few, specks for
 /// many.
 inline double point_size(std::size_t points) {
@@ -137,20 +132,19 @@ inline void write_picture(Map const &map, Groups const &groups, std::string cons
                  "set grid lc rgb '#E8E8E8' lt 1\nset border lc rgb '#808080'\nset tics textcolor rgb '#404040'\n"
                  "set size ratio -1\nset offsets graph 0.02, graph 0.02, graph 0.02, graph 0.02\n");
     std::string plot, legend;
-    for (std::size_t turn = 0; turn < groups.names.size(); ++turn) {
-        std::size_t const g = groups.names.size() - 1 - turn; // those without a colour first, below all
+    // those without a colour below all, the rarest label on top
+    for (std::size_t turn = 0, all = groups.names.size(); turn < all; ++turn) {
+        std::size_t const g = (turn + groups.coloured) % all;
         write_points(script, map, groups, g);
         plot += (plot.empty() ? "plot $group" : ", $group") + std::to_string(g) + " with points pt 7 ps " +
                 short_number(size) + " lc rgb '" + groups.colors[g] + "' notitle";
     }
     for (std::size_t g = 0; g < groups.names.size(); ++g) // in order, and as large as the points where these are seen
-        legend += ", NaN with points pt 7 ps " + short_number(std::max(size, 1.1)) + " lc rgb '" + groups.colors[g] +
+        legend += ", NaN with points pt 7 ps " + short_number(std::max(size, 1.2)) + " lc rgb '" + groups.colors[g] +
                   "' title " + quoted(groups.names[g]);
     script.write(plot + legend + '\n');
     script.commit();
-    int const status = std::system(("gnuplot '" + script_of(path) + "'").c_str());
-    protlm::check(status == 0, "gnuplot failed: is it installed (Debian: gnuplot-nox)? Its script is ",
-                  script_of(path));
+    run_gnuplot(script_of(path));
     std::remove(script_of(path).c_str());
 }
 

@@ -161,7 +161,8 @@ class CommandLine {
         if (auto const mistake = mistaken_dashes(); !mistake.empty())
             return mistake;
         try {
-            app_.parse(Arguments(arguments_.rbegin(), arguments_.rend()));
+            auto const ordered = named_first();
+            app_.parse(Arguments(ordered.rbegin(), ordered.rend()));
         } catch (CLI::Success const &) {
             throw;
         } catch (CLI::ParseError const &error) {
@@ -192,6 +193,27 @@ class CommandLine {
                     best = name, least = distance;
             }
         return best.empty() ? "" : "; did you mean --" + best + "?";
+    }
+    /// The arguments with those in front that name an option which can also do without its name, as --model in
+    /// `generate proteins.fasta --model run`: CLI11 would take proteins.fasta for the model.
+    Arguments named_first() const {
+        Arguments named, others;
+        bool only_files = false;
+        for (std::size_t i = 0; i < arguments_.size(); ++i) {
+            auto const &argument = arguments_[i];
+            only_files = only_files || argument == "--";
+            bool const is_option = !only_files && argument.size() > 1 && argument[0] == '-';
+            bool const is_short = is_option && argument[1] != '-';
+            auto const length = is_short ? 2 : std::min(argument.find('='), argument.size());
+            auto const *const option = is_option ? app_.get_option_no_throw(argument.substr(0, length)) : nullptr;
+            auto &list = option && option->get_positional() ? named : others;
+            list.push_back(argument);
+            if (option && option->get_items_expected_max() > 0 && length == argument.size() &&
+                i + 1 < arguments_.size())
+                list.push_back(arguments_[++i]); // its value, whatever that looks like
+        }
+        named.insert(named.end(), others.begin(), others.end());
+        return named;
     }
     /// -output NAME would be read as -o utput.
     std::string mistaken_dashes() const {

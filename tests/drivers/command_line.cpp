@@ -207,6 +207,40 @@ BOOST_AUTO_TEST_CASE(a_mistake_of_all_ranks_is_told_once) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(convert_takes_runs_and_names_its_output_truly) {
+    std::string const model = PROTLM_TEST_FIXTURES "/released/prot_bert";
+    BOOST_TEST(run("DRIVERS/convert -q '" + model + "' run/step-00000003").status == 0);
+    auto const inspected = run("DRIVERS/convert --inspect run");
+    BOOST_TEST(inspected.status == 0, inspected.error);
+    BOOST_TEST(has(inspected.output, "step-00000003/model.safetensors"), inspected.output);
+    BOOST_TEST(run("DRIVERS/convert --model run --output a.safetensors -q").status == 0);
+    BOOST_TEST(run("DRIVERS/convert run/step-00000003/model.safetensors b.safetensors -q && cmp a.safetensors "
+                   "b.safetensors")
+                   .status == 0);
+    auto const fails = [&](std::string const &arguments, int status, std::string const &message) {
+        auto const ran = run("DRIVERS/convert " + arguments);
+        BOOST_TEST(ran.status == status, arguments);
+        BOOST_TEST(has(ran.error, message), ran.error);
+    };
+    fails("a.safetensors b.bin", 2,
+          "b.bin: ends in .bin, but is to be safetensors; name it NAME.safetensors, or a new");
+    fails("a.safetensors b.safetensors", 1, "b.safetensors: exists; --force replaces it");
+    fails("-f a.safetensors ./a.safetensors", 1, "./a.safetensors: is an input");
+    fails("run run", 1, "run: exists; give a new folder");
+    fails("a.safetensors", 2, "nothing to do: give an output, or --inspect");
+    BOOST_TEST(run("DRIVERS/convert -qf a.safetensors b.safetensors").status == 0);
+    BOOST_TEST(!std::filesystem::exists(folder / "b.bin"));
+}
+
+BOOST_AUTO_TEST_CASE(amino_acid_map_replaces_nothing_unasked) {
+    std::string const model = PROTLM_TEST_FIXTURES "/released/prot_bert";
+    folder.write("map.gp", "mine");
+    auto const ran = run("DRIVERS/amino_acid_map '" + model + "' -o map");
+    BOOST_TEST(ran.status == 1);
+    BOOST_TEST(has(ran.error, "map.gp: exists; --force replaces it"), ran.error);
+    BOOST_TEST(read_file(folder / "map.gp") == "mine");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

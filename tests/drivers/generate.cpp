@@ -141,13 +141,41 @@ BOOST_AUTO_TEST_CASE(messages_say_what_is_wrong) {
     };
     auto const has = [](std::string const &text, char const *part) { return text.find(part) != std::string::npos; };
     BOOST_TEST(has(message("t5 -o out.fasta"), "name a FASTA file"));
-    BOOST_TEST(has(message("t5 in.fasta -o in.fasta"), "in.fasta: exists; --force replaces it"));
+    BOOST_TEST(has(message("t5 in.fasta -o in.fasta"), "in.fasta: is an input"));
     BOOST_TEST(has(message("nothing in.fasta -o out.fasta"), "nothing: no such folder"));
-    BOOST_TEST(
-        has(message("t5 in.fasta -o out.fasta --method beam --number 9"), "results is 9, expected 1 to beams 4"));
-    BOOST_TEST(has(message("t5 in.fasta -o out.fasta --method sample --top-p 0"), "top_p is 0"));
+    auto const usage = [&](std::string const &arguments, char const *part) {
+        auto const ended = start(arguments + " -o out.fasta");
+        BOOST_TEST(ended.status == 2, arguments);
+        BOOST_TEST(has(ended.text, part), ended.text);
+    };
+    usage("t5 in.fasta --method beam --number 9", "--number is 9, but a search with --beams 4 finds no more");
+    usage("t5 in.fasta --method sample --top-p 0", "--top-p: is \"0\", expected a number above 0 and at most 1");
+    usage("t5 in.fasta --top-p 0.9", "--top-p is for --method sample, but the method is greedy");
+    usage("t5 in.fasta --number 3", "--number is for --method sample or beam, but the method is greedy");
+    usage("t5 in.fasta --rewrite --min-length 50 --max-length 20", "--min-length is 50, above --max-length 20");
+    usage("t5 in.fasta --rewrite --spans", "--rewrite and --spans exclude each other");
+    usage("t5 in.fasta --max-length 20", "go with --rewrite or --spans");
+    usage("t5 in.fasta --without X-", "--without: '-' is no letter");
+    usage("t5 in.fasta --method sample --temperature -1", "--temperature: is \"-1\", expected 0 or more");
+    usage("xl --rewrite", "are for a T5, but xl is a Transformer-XL");
+    usage("xl --batch 0", "--batch: is \"0\", expected 1 or more");
+    usage("xl -o out.fasta.gz", "--output is given 2 times");
+    BOOST_TEST(has(message("xl -o out.fasta.gz"), "out.fasta.gz: ends in .gz, but is to be plain FASTA"));
+    BOOST_TEST(has(message("xl in.fasta -f -o ./in.fasta"), "./in.fasta: is an input"));
+    folder.write("twice.fasta", ">P1 a\nMKT\n>P1 b\nMKV\n");
+    BOOST_TEST(has(message("xl twice.fasta -o out.fasta"), "two proteins have the id P1"));
     BOOST_TEST(has(message("t5 in.fasta -o out.fasta --mask X"), "letter '?' (record P1) is not in the alphabet"));
     BOOST_TEST(!std::filesystem::exists(folder / "out.fasta"));
+    folder.write("old.fasta", ">old\n");
+    BOOST_TEST(has(message("xl -o old.fasta"), "old.fasta: exists; --force replaces it"));
+    BOOST_TEST(read_file(folder / "old.fasta") == ">old\n");
+}
+
+BOOST_AUTO_TEST_CASE(the_model_is_named_either_way) {
+    run("t5 in.fasta");
+    auto const first = read_file(folder / "out.fasta");
+    run("in.fasta --model t5 -q");
+    BOOST_TEST(read_file(folder / "out.fasta") == first);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

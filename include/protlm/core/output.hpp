@@ -15,8 +15,8 @@
 
 namespace protlm::inline v0 {
 
-/// Whether two paths lead to the same file or folder, by whatever name: symbolic links, hard links, `./`, `..`.
-/// Paths of which nothing exists are compared as they would be resolved.
+/// Whether two paths lead to the same file or folder, by whatever name: symbolic links, hard links, detours by way of
+/// other folders. Paths of which nothing exists are compared as they would be resolved.
 inline bool same_file(std::filesystem::path const &a, std::filesystem::path const &b) {
     struct stat first {
     }, second{};

@@ -151,7 +151,7 @@ struct SpanCorruption {
 
 /// The protein that span corruption began with: every sentinel of `corrupted` replaced by what `target` writes behind
 /// the same sentinel. Also puts what a model generates into its place.
-/// @param corrupted (L) of the encoder @param target (Lt) sentinels and residues, up to the first </s>
+/// @param corrupted (L) of the encoder @param target (Lt) sentinels and residues, up to the first `</s>`
 /// @throws Error for a sentinel that the target does not have
 inline std::vector<std::int32_t> fill_spans(Vocabulary const &vocabulary, std::span<std::int32_t const> corrupted,
                                             std::span<std::int32_t const> target) {

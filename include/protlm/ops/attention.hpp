@@ -128,7 +128,7 @@ void check_attention(Columns<A, Exec> const &columns, char const *name, Segments
 /// the score's parameters. Dao et al., arXiv 2205.14135.
 /// @param q columns of (Tq, .) @param k, v columns of (Tk, .) @param queries, keys offsets of Tq and Tk
 /// @param heads H @param head_width D @param score, mask functors, see AttentionScore and AttentionMask
-/// @param products attention_products<S> for weights of type S
+/// @tparam Products  `attention_products<S>` for weights of type S
 /// @throws Error when extents disagree
 template <class Context, class A, class Score, class Mask, class Products = decltype(attention_products<A>),
           class Exec = typename Context::execution_space>
