@@ -108,7 +108,7 @@ say "Embedding $(grep -c '^>' held_out_500.fasta) held-out proteins"
 "${mpi[@]}" "$bin/embed" --model run --output embeddings.h5 --force --on-long cut held_out_500.fasta
 
 say "Drawing the amino acids"
-"$bin/amino_acid_map" --model run --output amino_acids --title "Amino acids as a model of $minutes minutes sees them"
+"$bin/amino_acid_map" --force --model run --output amino_acids --title "Amino acids as a model of $minutes minutes sees them"
 
 # ---- what came of it ------------------------------------------------------------------------------------------------
 

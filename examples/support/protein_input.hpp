@@ -4,7 +4,6 @@
 #include <protlm/embed/protein_vectors.hpp>
 
 #include <array>
-#include <cmath>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -45,19 +44,13 @@ inline void check_kind(std::string const &path, bool composition) {
 }
 
 /// Vectors of all proteins in the files. @param layer  of files with several
-/// @throws protlm::Error  also for a value that is not finite, naming file and protein
+/// @throws protlm::Error
 inline protlm::ProteinVectors read_vectors(std::vector<std::string> const &paths, bool composition,
                                            std::optional<protlm::index_t> layer) {
     for (auto const &path : paths)
         check_kind(path, composition);
     protlm::check(composition || paths.size() == 1, "one embedding file at a time, not ", paths.size());
-    auto proteins =
-        composition ? protlm::composition_vectors(paths) : protlm::read_protein_vectors(paths.front(), layer);
-    for (std::size_t i = 0; i < proteins.values.size(); ++i)
-        protlm::check(protlm::is_finite(proteins.values[i]), paths.front(), ": the vector of protein ",
-                      proteins.ids[i / static_cast<std::size_t>(proteins.width)], " has a value that is not finite (",
-                      proteins.values[i], ')');
-    return proteins;
+    return composition ? protlm::composition_vectors(paths) : protlm::read_protein_vectors(paths.front(), layer);
 }
 
 } // namespace examples

@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(fields_of_a_table_hold_no_tabs) {
     for (auto const &table : {near, map}) {
         std::istringstream text(table);
         for (std::string line; std::getline(text, line);)
-            if (!has(line, "warning"))
+            if (!has(line, "warning") && !has(line, ": note: "))
                 BOOST_TEST(count(line, "\t") == 3u, line);
     }
 }
@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_not_finite_is_named) {
     for (char const *program : {project, search}) {
         auto const ended = start(program, program == project ? "nan.h5 --method pca -o m.html" : "nan.h5");
         BOOST_TEST(ended.status == 1);
-        BOOST_TEST(has(ended.text, "nan.h5: the vector of protein bad has a value that is not finite"), ended.text);
+        BOOST_TEST(has(ended.text, "nan.h5: protein bad: the value nan is not finite"), ended.text);
     }
 }
 
