@@ -41,13 +41,8 @@ struct Driver {
 
 /// An error's message with the option that decides, as users of the command line write it.
 inline std::string message_for_users(protlm::Error const &error) {
-    if (!error.setting()) {
-        std::string const force = "; force replaces it"; // of protlm::check_output
-        std::string message = error.what();
-        if (message.ends_with(force))
-            message.replace(message.size() - force.size(), 2, "; --");
-        return message;
-    }
+    if (!error.setting())
+        return error.what();
     std::string option(error.setting()->name);
     std::replace(option.begin(), option.end(), '_', '-');
     return error.message() + " (--" + option + ' ' + std::string(error.setting()->values) + ')';

@@ -232,7 +232,7 @@ BOOST_AUTO_TEST_CASE(convert_takes_runs_and_names_its_output_truly) {
     };
     fails("a.safetensors b.bin", 2,
           "b.bin: ends in .bin, but is to be safetensors; name it NAME.safetensors, or a new");
-    fails("a.safetensors b.safetensors", 1, "b.safetensors: exists; --force replaces it");
+    fails("a.safetensors b.safetensors", 1, "b.safetensors: exists (--force replaces it)");
     fails("-f a.safetensors ./a.safetensors", 1, "./a.safetensors: is an input");
     fails("run run", 1, "run: exists; give a new folder");
     fails("a.safetensors", 2, "nothing to do: give an output, or --inspect");
@@ -245,7 +245,7 @@ BOOST_AUTO_TEST_CASE(amino_acid_map_replaces_nothing_unasked) {
     folder.write("map.gp", "mine");
     auto const ran = run("DRIVERS/amino_acid_map '" + model + "' -o map");
     BOOST_TEST(ran.status == 1);
-    BOOST_TEST(has(ran.error, "map.gp: exists; --force replaces it"), ran.error);
+    BOOST_TEST(has(ran.error, "map.gp: exists (--force replaces it)"), ran.error);
     BOOST_TEST(read_file(folder / "map.gp") == "mine");
 }
 

@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(messages_say_what_is_wrong) {
     BOOST_TEST(has(message("t5 in.fasta -o out.fasta --mask X"), "letter '?' (record P1) is not in the alphabet"));
     BOOST_TEST(!std::filesystem::exists(folder / "out.fasta"));
     folder.write("old.fasta", ">old\n");
-    BOOST_TEST(has(message("xl -o old.fasta"), "old.fasta: exists; --force replaces it"));
+    BOOST_TEST(has(message("xl -o old.fasta"), "old.fasta: exists (--force replaces it)"));
     BOOST_TEST(read_file(folder / "old.fasta") == ">old\n");
 }
 

@@ -201,7 +201,7 @@ BOOST_AUTO_TEST_CASE(outputs_are_checked_before_anything_is_computed) {
     };
     std::string const before = read_file(folder / "in.fasta");
     run(search, "in.fasta -q --composition -o near.tsv");
-    fails(search, "in.fasta --composition -o near.tsv", 1, "near.tsv: exists; --force replaces it");
+    fails(search, "in.fasta --composition -o near.tsv", 1, "near.tsv: exists (--force replaces it)");
     run(search, "in.fasta -qf --composition -o near.tsv");
     fails(search, "in.fasta -f --composition -o ./in.fasta", 2, "ends in .fasta");
     folder.write("in", before);
@@ -211,11 +211,11 @@ BOOST_AUTO_TEST_CASE(outputs_are_checked_before_anything_is_computed) {
     fails(search, "in --composition -o nowhere/near.tsv", 1, "nowhere");
     fails(search, "in --composition -o .", 1, "is a folder, expected a file");
     run(project, "in.fasta -q --composition --method pca -o m.tsv");
-    fails(project, "in.fasta --composition --method pca -o other.html -o m.tsv", 1, "m.tsv: exists; --force");
+    fails(project, "in.fasta --composition --method pca -o other.html -o m.tsv", 1, "m.tsv: exists (--force");
     BOOST_TEST(!std::filesystem::exists(folder / "other.html"));
     fails(project, "in.fasta --composition -l labels.tsv -f -o labels.tsv", 1, "labels.tsv: is an input");
     folder.write("m.png.gp", "mine");
-    fails(project, "in.fasta --composition --method pca -o m.png", 1, "m.png.gp: exists; --force replaces it");
+    fails(project, "in.fasta --composition --method pca -o m.png", 1, "m.png.gp: exists (--force replaces it)");
     BOOST_TEST(read_file(folder / "in.fasta") == before);
 }
 
