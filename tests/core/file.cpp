@@ -68,6 +68,24 @@ BOOST_AUTO_TEST_CASE(outlives_the_name) {
     BOOST_TEST(text_of(file) == "still here");
 }
 
+BOOST_AUTO_TEST_CASE(a_pointer_of_git_lfs_is_called_one) {
+    TemporaryFolder const folder;
+    std::string const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    BOOST_CHECK_EXCEPTION(MappedFile(folder.write("vocab.txt", pointer)), Error,
+                          message_has("vocab.txt: is a Git LFS pointer, not the file itself; run 'git lfs install'"));
+    BOOST_TEST(MappedFile(folder.write("x", pointer.substr(0, 30))).size() == 30u);
+    BOOST_TEST(MappedFile(folder.write("x", "a" + pointer)).size() == pointer.size() + 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_web_page_in_a_files_place_is_called_one) {
+    for (std::string const page :
+         {"<!DOCTYPE html><html>", "\n <!doctype HTML>", "<HTML lang=en>", "\xef\xbb\xbf<?xml ?>"})
+        BOOST_CHECK_EXCEPTION(refuse_web_page(std::as_bytes(std::span(page)), "x"), Error,
+                              message_has("x: is a web page, not the file itself"));
+    for (std::string const file : {"", "<", "<cls>\n<html>", "[PAD]", "<pad>"})
+        refuse_web_page(std::as_bytes(std::span(file)), "x");
+}
+
 BOOST_AUTO_TEST_CASE(names_the_path_and_the_reason) {
     TemporaryFolder const folder;
     BOOST_CHECK_EXCEPTION(MappedFile(folder / "none"), Error,

@@ -2,6 +2,7 @@
 
 #include <protlm/core/check.hpp>
 #include <protlm/core/file_lock.hpp>
+#include <protlm/core/foreign_file.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -60,20 +61,9 @@ class MappedFile {
     MappedFile() = default;
 
     /// Maps `path`. An empty file gives an empty span.
-    /// @throws Error naming the path and the system's reason
-    explicit MappedFile(std::filesystem::path const &path) : path_(path) {
-        int const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would wait for its writer
-        int const open_reason = errno;
-        check(file >= 0, path.string(), ": cannot open: ", std::strerror(open_reason));
-        opened_ = FileState::of(file);
-        bool const regular = opened_.regular;
-        size_ = regular ? static_cast<std::size_t>(opened_.size) : 0;
-        void *address = size_ ? ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
-        int const reason = errno;
-        ::close(file);
-        check(regular, path.string(), ": not a regular file");
-        check(address != MAP_FAILED, path.string(), ": cannot map: ", std::strerror(reason));
-        data_ = static_cast<std::byte const *>(address);
+    /// @throws Error naming the path and the system's reason, or that a Git LFS pointer lies in the file's place
+    explicit MappedFile(std::filesystem::path const &path) : MappedFile(path, AnyContent()) {
+        refuse_lfs_pointer(bytes(), path_.string());
     }
     MappedFile(MappedFile &&other) noexcept { swap(other); }
     MappedFile &operator=(MappedFile &&other) noexcept {
@@ -110,6 +100,21 @@ class MappedFile {
     void release(std::span<std::byte const> part) const noexcept { advise(part, MADV_DONTNEED); }
 
   private:
+    struct AnyContent {};
+    MappedFile(std::filesystem::path const &path, AnyContent) : path_(path) {
+        int const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would wait for its writer
+        int const open_reason = errno;
+        check(file >= 0, path.string(), ": cannot open: ", std::strerror(open_reason));
+        opened_ = FileState::of(file);
+        bool const regular = opened_.regular;
+        size_ = regular ? static_cast<std::size_t>(opened_.size) : 0;
+        void *address = size_ ? ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
+        int const reason = errno;
+        ::close(file);
+        check(regular, path.string(), ": not a regular file");
+        check(address != MAP_FAILED, path.string(), ": cannot map: ", std::strerror(reason));
+        data_ = static_cast<std::byte const *>(address);
+    }
     /// Advice is no more than that: failure does not matter. Bytes that are not of this file are left alone.
     void advise(std::span<std::byte const> part, int advice) const noexcept {
         if (!data_ || part.empty() || part.data() < data_ || part.data() + part.size() > data_ + size_)

@@ -106,6 +106,10 @@ class Parameters {
         return weight(ids, table_[ids.front()].shape.size() < 2 ? 1 : rows);
     }
 
+    /// What whoever loaded the weights should be told, a line each: see `load_weights`.
+    std::vector<std::string> const &notes() const { return notes_; }
+    void note(std::string text) { notes_.push_back(std::move(text)); }
+
     /// Draws every tensor by its initialiser; the same for any number of ranks and threads.
     void initialise(std::uint64_t seed) {
         auto host = Kokkos::create_mirror_view(values_);
@@ -180,6 +184,7 @@ class Parameters {
     }
 
     ParameterTable table_;
+    std::vector<std::string> notes_;
     Flat<S> values_;
     std::shared_ptr<Flat<Accumulate>> gradients_ = std::make_shared<Flat<Accumulate>>();
 };

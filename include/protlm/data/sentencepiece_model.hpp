@@ -161,6 +161,7 @@ inline SentencePieceModel parse_sentencepiece_model(std::span<std::byte const> b
 /// Reads a spiece.model. @throws Error naming the file
 inline SentencePieceModel read_sentencepiece_model(std::filesystem::path const &path) {
     MappedFile const file(path);
+    refuse_web_page(file.bytes(), path.string());
     return parse_sentencepiece_model(file.bytes(), path.string());
 }
 

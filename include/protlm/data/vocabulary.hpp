@@ -289,6 +289,7 @@ inline std::string vocabulary_text(Vocabulary const &vocabulary) {
 /// Reads a vocab.txt. @throws Error naming file and line
 inline Vocabulary read_vocabulary_text(std::filesystem::path const &path) {
     MappedFile const file(path);
+    refuse_web_page(file.bytes(), path.string());
     return parse_vocabulary({reinterpret_cast<char const *>(file.bytes().data()), file.size()}, path.string());
 }
 

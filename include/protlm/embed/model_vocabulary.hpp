@@ -142,6 +142,7 @@ inline Vocabulary read_model_vocabulary(std::filesystem::path const &folder, ind
     auto file = folder / "vocab.txt";
     if (detail::file_exists(file)) {
         MappedFile const text(file);
+        refuse_web_page(text.bytes(), file.string());
         auto pieces = vocabulary_lines({reinterpret_cast<char const *>(text.bytes().data()), text.size()});
         vocabulary = detail::listed_vocabulary(std::move(pieces), file, vocab_size, family, settings);
     } else if (detail::file_exists(file = folder / "spiece.model")) {

@@ -10,7 +10,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -18,12 +17,12 @@ namespace protlm::inline v0 {
 
 /// The tensors of a model as released: a folder with model.safetensors or pytorch_model.bin (of either layout of
 /// `torch.save`), or with the index of one of them and its shards; or one such file. Mapped, nothing is read before it
-/// is asked for. Where a folder has several, safetensors come before .bin, and one file before shards.
+/// is asked for. Where a folder has both formats, safetensors are taken, and a note says so.
 class CheckpointFolder {
   public:
     /// @param path  a folder, or a file of weights
-    /// @throws Error when there is no such file, the index names files outside the folder or tensors that its shards
-    /// do not hold, or a file is malformed
+    /// @throws Error when there is no such file, a file stands beside shards of its format (which is old?), the index
+    /// names files outside the folder or tensors that its shards do not hold, or a file is malformed
     explicit CheckpointFolder(std::filesystem::path const &path) : path_(path) { open(path); }
 
     /// One tensor and the file it lies in.
@@ -31,6 +30,16 @@ class CheckpointFolder {
         WeightFile const *file;
         TensorInfo const *info;
     };
+
+    /// Whether a folder holds weights of a format that is read.
+    static bool has_weights(std::filesystem::path const &folder) {
+        std::error_code ignored;
+        for (auto const *name : formats)
+            if (std::filesystem::exists(folder / name, ignored) ||
+                std::filesystem::exists(index_of(folder, name), ignored))
+                return true;
+        return false;
+    }
 
     /// All tensors, in the order of the files' names and of their data.
     std::vector<Entry> const &tensors() const { return tensors_; }
@@ -98,6 +107,24 @@ class CheckpointFolder {
 
     std::filesystem::path const &path() const { return path_; }
 
+    /// What its user should be told: which of two formats was taken, and what `rename` left out of names.
+    std::vector<std::string> const &notes() const { return notes_; }
+    void note(std::string text) { notes_.push_back(std::move(text)); }
+
+    /// Lets tensors be found under other names from now on; `TensorInfo::name` stays what the file says.
+    /// @param renamed gives the new name of a name @throws Error when two tensors get one name
+    template <class Renamed>
+    void rename(Renamed &&renamed) {
+        std::map<std::string, std::size_t, std::less<>> index;
+        for (auto const &[name, place] : index_) {
+            auto const [other, fresh] = index.emplace(renamed(name), place);
+            check(fresh, path_.string(), ": holds both \"", detail::excerpt(tensors_[other->second].info->name),
+                  "\" and \"", detail::excerpt(tensors_[place].info->name),
+                  "\", which are one tensor but for what stands before it; save one of the two models by itself");
+        }
+        index_ = std::move(index);
+    }
+
   private:
     void open(std::filesystem::path const &path) {
         namespace fs = std::filesystem;
@@ -105,13 +132,36 @@ class CheckpointFolder {
         check(fs::exists(path, ignored), path.string(), ": no such checkpoint folder or file");
         if (!fs::is_directory(path, ignored))
             return open_single(path);
-        for (auto const *name : {"model.safetensors", "pytorch_model.bin"}) {
-            if (fs::exists(path / name, ignored))
-                return open_single(path / name);
-            if (fs::path const index = path / (std::string(name) + ".index.json"); fs::exists(index, ignored))
-                return open_sharded(index);
+        std::vector<fs::path> found;
+        for (auto const *name : formats) {
+            bool const whole = fs::exists(path / name, ignored), shards = fs::exists(index_of(path, name), ignored);
+            check(!whole || !shards, path.string(), ": holds both ", name, " and ",
+                  index_of(path, name).filename().string(), "; one of them is old: move it away");
+            if (whole || shards)
+                found.push_back(whole ? path / name : index_of(path, name));
         }
-        fail(path.string(), ": has neither model.safetensors nor pytorch_model.bin, nor the .index.json of one");
+        if (found.empty())
+            refuse_without_weights(path);
+        if (found.size() > 1)
+            note(path.string() + ": holds " + found[0].filename().string() + " and " + found[1].filename().string() +
+                 "; the former is read");
+        found[0].extension() == ".json" ? open_sharded(found[0]) : open_single(found[0]);
+    }
+
+    static constexpr char const *formats[] = {"model.safetensors", "pytorch_model.bin"};
+    static std::filesystem::path index_of(std::filesystem::path const &folder, char const *name) {
+        return folder / (std::string(name) + ".index.json");
+    }
+    [[noreturn]] static void refuse_without_weights(std::filesystem::path const &path) {
+        std::error_code ignored;
+        std::string hint;
+        for (auto const &[name, what] :
+             {std::pair<char const *, char const *>{"adapter_config.json", "an adapter of PEFT, to be merged first"},
+              {"tf_model.h5", "weights of TensorFlow"},
+              {"flax_model.msgpack", "weights of Flax"}})
+            if (hint.empty() && std::filesystem::exists(path / name, ignored))
+                hint = std::string("; ") + name + " is there: " + what;
+        fail(path.string(), ": has neither model.safetensors nor pytorch_model.bin, nor the .index.json of one", hint);
     }
 
     void open_single(std::filesystem::path const &file) {
@@ -168,7 +218,8 @@ class CheckpointFolder {
     std::filesystem::path path_;
     std::vector<WeightFile> files_;
     std::vector<Entry> tensors_;
-    std::unordered_map<std::string_view, std::size_t> index_;
+    std::map<std::string, std::size_t, std::less<>> index_;
+    std::vector<std::string> notes_;
 };
 
 } // namespace protlm::inline v0

@@ -43,6 +43,7 @@ inline nlohmann::json read_json(std::filesystem::path const &path, JsonLimits li
     auto const bytes = file.bytes();
     std::string const name = path.string();
     check(!bytes.empty(), name, ": is empty, expected JSON");
+    refuse_web_page(bytes, name);
     return parse_json({reinterpret_cast<char const *>(bytes.data()), bytes.size()}, name, limits);
 }
 

@@ -35,6 +35,14 @@ class SafetensorsFile {
         parse();
     }
 
+    /// True when `bytes` begin as the format does: a size that can be one, and an object.
+    static bool recognise(std::span<std::byte const> bytes) {
+        std::uint64_t size = max_header + 1;
+        if (bytes.size() > 8)
+            std::memcpy(&size, bytes.data(), 8);
+        return size <= max_header && bytes[8] == std::byte{'{'};
+    }
+
     /// All tensors in the order in which their data lie in the file.
     std::vector<TensorInfo> const &tensors() const { return tensors_; }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/file.hpp>
+#include <protlm/io/detail/crc32.hpp>
 #include <protlm/io/detail/torch_state.hpp>
 #include <protlm/io/zip_archive.hpp>
 
@@ -66,6 +67,11 @@ class TorchFile {
         return strides.empty() ? bytes_.data() + tensor.begin : nullptr;
     }
 
+    /// The member of a zip file that a tensor's elements lie in, with its checksum; nothing in other files.
+    ZipArchive::Member const &stored(TensorInfo const &tensor) const {
+        return stored_[static_cast<std::size_t>(&tensor - tensors_.data())];
+    }
+
     /// The path, or the name given for bytes.
     std::string const &name() const { return name_; }
     MappedFile const &mapping() const { return file_; }
@@ -94,17 +100,22 @@ class TorchFile {
             if (member.name == "data.pkl" ||
                 (member.name.ends_with("/data.pkl") && member.name.find('/') == member.name.size() - 9))
                 pickle = &member;
+        for (auto const &member : archive.members())
+            check(pickle || (!member.name.ends_with("config.json") && !member.name.ends_with(".safetensors")), name_,
+                  ": is a zip archive of a whole model folder; unpack it and give the folder");
         check(pickle, name_, ": the zip file has no data.pkl; no file of torch.save");
         std::string const folder(pickle->name.substr(0, pickle->name.size() - 8));
         if (auto const *order = archive.find(folder + "byteorder"))
             check(order->bytes.empty() || order->bytes[0] != std::byte{'b'}, name_, ": was written big-endian");
+        check(pickle->crc32 == 0 || pickle->crc32 == detail::crc32_of(pickle->bytes), name_, ": ",
+              detail::excerpt(pickle->name), " is damaged: its CRC-32 is not that of the zip directory");
         Pickle const document(pickle->bytes, name_ + ": " + detail::excerpt(pickle->name), functions);
         detail::TorchState state(document, name_);
         add(state.take_tensors(), [&](detail::TorchTensor const &tensor) {
             auto const *member = archive.find(folder + "data/" + std::string(tensor.storage.key));
             check(member, name_, ": tensor \"", detail::excerpt(tensor.name), "\": its storage ", folder, "data/",
                   detail::excerpt(tensor.storage.key), " is missing");
-            return member->bytes;
+            return *member;
         });
     }
 
@@ -136,7 +147,7 @@ class TorchFile {
             auto const place = storages.find(tensor.storage.key);
             check(place != storages.end(), name_, ": tensor \"", detail::excerpt(tensor.name), "\": its storage ",
                   detail::excerpt(tensor.storage.key), " is missing");
-            return place->second;
+            return ZipArchive::Member{{}, place->second};
         });
     }
 
@@ -168,10 +179,12 @@ class TorchFile {
         for (auto &tensor : found) {
             if (!tensor.kind.empty()) {
                 strides_.emplace_back();
+                stored_.emplace_back();
                 tensors_.push_back({std::move(tensor.name), DataType::other, {0}, 0, 0, std::move(tensor.kind)});
                 continue;
             }
-            std::span<std::byte const> const storage = bytes_of(tensor);
+            ZipArchive::Member const &member = stored_.emplace_back(bytes_of(tensor));
+            std::span<std::byte const> const storage = member.bytes;
             auto const &type = tensor.storage.type;
             index_t const element = type.bytes;
             check(
@@ -214,6 +227,7 @@ class TorchFile {
     std::string name_;
     std::span<std::byte const> bytes_;
     std::vector<TensorInfo> tensors_;
+    std::vector<ZipArchive::Member> stored_;    // of each tensor
     std::vector<std::vector<index_t>> strides_; // of each tensor; empty where its elements follow each other
     std::unordered_map<std::string_view, std::size_t> index_; // keys lie in tensors_
 };

@@ -23,6 +23,7 @@ class ZipArchive {
     struct Member {
         std::string_view name;
         std::span<std::byte const> bytes;
+        std::uint32_t crc32 = 0; ///< of the bytes, as the directory has it; 0 where a writer left it out
     };
 
     /// @param bytes the whole file, which must stay valid @param name stands for the file in messages
@@ -118,7 +119,7 @@ class ZipArchive {
         auto const local_name = at<std::uint16_t>(offset + 26), local_extra = at<std::uint16_t>(offset + 28);
         check(text(offset + 30, local_name) == name, name_, ": the zip member \"", detail::excerpt(name),
               "\" has another name where it begins");
-        return {name, part(offset + 30 + local_name + local_extra, size, name)};
+        return {name, part(offset + 30 + local_name + local_extra, size, name), at<std::uint32_t>(position + 16)};
     }
 
     /// Numbers that do not fit into 32 bits stand in the extra field 1, in this order.

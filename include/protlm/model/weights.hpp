@@ -4,98 +4,13 @@
 #include <protlm/core/parameters.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/io/safetensors_writer.hpp>
+#include <protlm/model/detail/read_weights.hpp>
+#include <protlm/model/open_checkpoint.hpp>
 
-#include <algorithm>
-#include <set>
 #include <string>
 #include <vector>
 
 namespace protlm::inline v0 {
-
-namespace detail {
-
-/// Names under which checkpoints may hold a tensor: its own and its aliases, with and without the model's prefix, and
-/// LayerNorm's names of 2018.
-inline std::vector<std::string> checkpoint_names(ParameterEntry const &entry, std::string const &prefix) {
-    std::vector<std::string> names{entry.name};
-    names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
-    for (std::size_t i = 0, count = names.size(); i < count; ++i)
-        if (!prefix.empty() && names[i].starts_with(prefix))
-            names.push_back(names[i].substr(prefix.size()));
-    for (std::size_t i = 0, count = names.size(); i < count; ++i)
-        for (auto const &[now, then] : {std::pair<std::string, std::string>{"LayerNorm.weight", "LayerNorm.gamma"},
-                                        {"LayerNorm.bias", "LayerNorm.beta"}})
-            if (names[i].ends_with(now))
-                names.push_back(names[i].substr(0, names[i].size() - now.size()) + then);
-    return names;
-}
-
-/// A part of a tensor of a few MB.
-struct WeightPiece {
-    WeightFile const *file;
-    TensorInfo const *tensor;
-    index_t first, count, target; // elements in the tensor, and where they lie in the flat buffer
-};
-
-/// Where each tensor is found in the checkpoint, in pieces; `problems` gets a line for each that is not.
-inline std::vector<WeightPiece> plan_pieces(std::vector<ParameterEntry> const &entries,
-                                            CheckpointFolder const &checkpoint, std::string const &prefix,
-                                            std::set<std::string, std::less<>> &used, std::string &problems) {
-    constexpr index_t most = 1 << 20;
-    std::vector<WeightPiece> pieces;
-    for (auto const &entry : entries) {
-        TensorInfo const *info = nullptr;
-        for (auto const &name : checkpoint_names(entry, prefix))
-            if (auto const *candidate = checkpoint.find(name)) {
-                used.insert(name);
-                info = info ? info : candidate;
-                // one tensor of the model cannot have two values: to take the first would be a guess
-                if (info->shape == entry.shape && !checkpoint.same_values(info->name, name))
-                    problems += "\n  " + info->name + " and " + name +
-                                " have different values, but they are one tensor of this model (tied weights)";
-            }
-        if (!info)
-            problems += "\n  missing: " + entry.name + ' ' + shape_text(entry.shape);
-        else if (info->shape != entry.shape)
-            problems +=
-                "\n  " + info->name + " has shape " + shape_text(info->shape) + ", expected " + shape_text(entry.shape);
-        else if (info->dtype == DataType::f8_e4m3 || info->dtype == DataType::f8_e5m2)
-            problems += "\n  " + info->name + " has elements of type " + std::string(data_type_name(info->dtype)) +
-                        ", which cannot be converted";
-        else
-            for (index_t first = 0; first < entry.size(); first += most)
-                pieces.push_back({checkpoint.entry(info->name).file, info, first, std::min(most, entry.size() - first),
-                                  entry.offset + first});
-    }
-    return pieces;
-}
-
-/// Reads all pieces into the flat buffer: on hosts in parallel and without a copy between, else through one piece.
-template <Scalar S, class Exec>
-void read_pieces(std::vector<WeightPiece> const &pieces, S *values) {
-    using Memory = typename Exec::memory_space;
-    if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, Memory>::accessible) {
-        using Host = Kokkos::DefaultHostExecutionSpace;
-        using Policy = Kokkos::RangePolicy<Host, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::IndexType<index_t>>;
-        auto const *piece = pieces.data();
-        // No piece can fail: ranges and types are checked, and every number has a nearest S.
-        Kokkos::parallel_for("protlm::load_weights", Policy(0, static_cast<index_t>(pieces.size())).set_chunk_size(1),
-                             [=](index_t i) {
-                                 auto const &p = piece[i];
-                                 p.file->read_range_once(*p.tensor, p.first, values + p.target, p.count);
-                             });
-        Host().fence();
-    } else {
-        std::vector<S> staged;
-        for (auto const &p : pieces) {
-            staged.resize(static_cast<std::size_t>(p.count));
-            p.file->read_range_once(*p.tensor, p.first, staged.data(), p.count);
-            copy_from_host(Exec(), VectorView<S, Exec>(values + p.target, staged.size()), staged.data());
-        }
-    }
-}
-
-} // namespace detail
 
 /// The tensors of a model that is a part of a larger table, named as in a checkpoint of its own.
 /// @param own the model's table by itself @param prefixes of its names in `joint`, tried in this order: its own, then
@@ -118,27 +33,24 @@ inline std::vector<ParameterEntry> part_of_table(ParameterTable const &joint, Pa
 /// memory peaks at the model, the file's pages are given back behind each piece.
 /// @param entries names in the checkpoint, and where each tensor lies: a table's, or `part_of_table`
 /// @param prefix the model's own, for example "bert.", which some checkpoints leave out
+/// The checkpoint's notes become the parameters'.
 /// @returns names of the checkpoint's tensors that the model does not have
-/// @throws Error that lists every missing tensor, every one of another shape with both shapes, and the checkpoint's
-/// tensors that the model does not have
+/// @throws Error that says how many tensors are missing or have another shape or type, and lists them beside those that
+/// the model does not have; where one tensor of the model has two names in the checkpoint and two values; where a value
+/// is not finite, or not in the range of S; where bytes are not those of the file's checksum
 template <Scalar S, class Exec>
 std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, std::vector<ParameterEntry> const &entries,
                                       CheckpointFolder const &checkpoint, std::string const &prefix) {
-    std::set<std::string, std::less<>> used;
-    std::string problems;
-    auto const pieces = detail::plan_pieces(entries, checkpoint, prefix, used, problems);
+    detail::WeightPlan const plan(entries, checkpoint, prefix);
+    plan.require_fit();
+    auto const reports = detail::read_pieces<S, Exec>(plan.pieces(), parameters.values().data());
+    detail::require_checksums(plan.pieces(), reports);
+    detail::require_finite<S>(plan.pieces(), reports);
+    for (auto const &note : checkpoint.notes())
+        parameters.note(note);
     std::vector<std::string> surplus;
-    std::string others;
-    for (auto const &tensor : checkpoint.tensors())
-        if (!used.contains(tensor.info->name)) {
-            surplus.push_back(tensor.info->name);
-            if (surplus.size() <= 50)
-                others += "\n  surplus: " + tensor.info->name + ' ' + detail::shape_text(tensor.info->shape);
-        }
-    if (surplus.size() > 50)
-        others += "\n  and " + std::to_string(surplus.size() - 50) + " more";
-    check(problems.empty(), checkpoint.path().string(), ": does not fit the model:", problems, others);
-    detail::read_pieces<S, Exec>(pieces, parameters.values().data());
+    for (auto const *tensor : plan.surplus())
+        surplus.push_back(tensor->name);
     return surplus;
 }
 
