@@ -8,6 +8,7 @@
 
 #include <protlm/embed/model_folder.hpp>
 #include <protlm/embed/principal_components.hpp>
+#include <protlm/io/quantisation.hpp>
 
 #include <algorithm>
 #include <array>
@@ -40,6 +41,8 @@ std::string letters() {
 /// Word embeddings of `letters()`, (20, C) row-major, of any family's checkpoint: no more of it is read.
 std::vector<double> word_embeddings(std::filesystem::path const &folder) {
     protlm::CheckpointFolder const checkpoint(folder);
+    protlm::refuse_adapter(checkpoint);
+    protlm::refuse_quantised(checkpoint);
     protlm::TensorInfo const *table = nullptr;
     for (char const *end : {"embed_tokens.weight", "shared.weight", "word_emb.emb_layers.0.weight",
                             "word_embedding.weight", "word_embeddings.weight"}) // the last that is there counts

@@ -3,15 +3,14 @@
 #include "converting/inspect.hpp"
 
 #include <support/driver.hpp>
+#include <support/notes.hpp>
 #include <support/outputs.hpp>
 
+#include <protlm/core/output.hpp>
 #include <protlm/core/progress.hpp>
-#include <protlm/embed/model_folder.hpp>
-#include <protlm/io/checkpoint.hpp>
-#include <protlm/io/checkpoint_folder.hpp>
-#include <protlm/io/safetensors_writer.hpp>
+#include <protlm/io/convert_checkpoint.hpp>
+#include <protlm/io/find_model.hpp>
 
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -53,85 +52,53 @@ void describe(CLI::App &app, Options &options) {
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
 
-/// Copies one tensor in pieces of elements of type T, which holds what both sides can.
-template <class T>
-void copy_tensor(protlm::CheckpointFolder::Entry const &entry, DataType type, protlm::SafetensorsWriter &writer) {
-    auto const piece = std::make_unique<T[]>(1 << 20);
-    for (index_t first = 0, count = entry.info->count(); first < count; first += 1 << 20) {
-        index_t const size = std::min<index_t>(1 << 20, count - first);
-        entry.file->read_range_once(*entry.info, first, piece.get(), size);
-        if constexpr (std::is_floating_point_v<T>) // the largest number of float16 is 65504
-            for (index_t i = 0; type == DataType::f16 && i < size; ++i)
-                protlm::check(!(std::abs(piece[i]) >= 65520) || !std::isfinite(piece[i]), entry.file->name(),
-                              ": tensor \"", entry.info->name, "\": ", piece[i],
-                              " does not fit into float16; bfloat16 has the range of float32");
-        writer.append(entry.info->name, piece.get(), size);
-    }
-}
-
 void write_weights(protlm::CheckpointFolder const &checkpoint, Options const &options, fs::path const &path) {
-    auto entries = checkpoint.tensors();
-    auto const type_of = [&](auto const &entry) {
-        auto const type = entry.info->dtype;
-        bool const is_float = protlm::data_type_name(type)[0] == 'F' || type == DataType::bf16;
-        return options.precision && is_float ? *options.precision : type;
-    };
-    std::stable_sort(entries.begin(), entries.end(), [&](auto const &a, auto const &b) { // wide types come first
-        return protlm::data_type_size(type_of(a)) > protlm::data_type_size(type_of(b));
-    });
-    std::vector<protlm::TensorSpec> specs;
-    double done = 0, all = 0;
-    for (auto const &entry : entries) {
-        specs.push_back({entry.info->name, type_of(entry), entry.info->shape});
+    double all = 0;
+    for (auto const &entry : checkpoint.tensors())
         all += static_cast<double>(entry.info->count());
-    }
-    protlm::SafetensorsWriter writer(path, specs);
     protlm::Progress progress("convert", "parameters", all, options.quiet);
-    for (auto const &entry : entries) {
-        auto const type = type_of(entry);
-        bool const known = protlm::detail::visit_data_type( // double holds every floating-point value
-            type == entry.info->dtype ? type : DataType::f64,
-            [&]<class T>(std::type_identity<T>) { copy_tensor<T>(entry, type, writer); });
-        protlm::check(known, entry.file->name(), ": tensor \"", entry.info->name, "\": has 8-bit floats");
-        progress.update(done += static_cast<double>(entry.info->count()));
-    }
+    protlm::convert_weights(checkpoint, path, options.precision,
+                            [&](index_t done) { progress.update(static_cast<double>(done)); });
     progress.finish();
-    writer.commit();
 }
 
 /// A new folder with the weights and the files that belong to them.
 void write_folder(protlm::CheckpointFolder const &checkpoint, Options const &options) {
     protlm::CheckpointWriter folder(options.output);
-    for (auto const *name : {"config.json", "vocab.txt", "spiece.model", "tokenizer.json", "tokenizer_config.json",
-                             "special_tokens_map.json", "added_tokens.json", "generation_config.json"})
-        if (auto const file = fs::path(options.input) / name; fs::is_directory(options.input) && fs::exists(file))
-            fs::copy_file(file, folder / name);
+    if (fs::is_directory(checkpoint.path()))
+        protlm::copy_model_files(checkpoint.path(), folder, options.precision);
     write_weights(checkpoint, options, folder / "model.safetensors");
     folder.commit();
 }
 
 /// Names the output's kind before anything is read. @returns whether it is one file
-bool check_output(Options const &options) {
+bool check_output(Options const &options, fs::path const &input) {
     fs::path const output = options.output;
+    std::vector<fs::path> inputs{input};
+    if (fs::is_directory(input))
+        for (auto const &file : fs::directory_iterator(input))
+            inputs.push_back(file.path());
     examples::check_ending(options.output, {".bin", ".pt", ".pth", ".ckpt", ".h5", ".gguf", ".onnx", ".npz", ".json"},
                            "safetensors", "NAME.safetensors, or a new folder");
     bool const is_file = output.extension() == ".safetensors";
-    if (is_file)
-        protlm::check_output(output, {options.input}, options.force);
-    else
+    if (is_file) {
+        protlm::check_output(output, inputs, options.force);
+    } else {
+        protlm::check_output_folder(output, inputs);
         protlm::check(!fs::exists(output) || (fs::is_directory(output) && fs::is_empty(output)), options.output,
                       ": exists; give a new folder, or a file NAME.safetensors");
+    }
     return is_file;
 }
 
-void convert(Options options) {
+void convert(Options const &options) {
     if (!options.inspect && options.output.empty())
         throw examples::WrongUsage("nothing to do: give an output, or --inspect");
-    bool const is_file = !options.output.empty() && check_output(options);
-    if (fs::is_directory(options.input) && !fs::exists(fs::path(options.input) / "config.json") &&
-        !protlm::latest_checkpoint(options.input).folder.empty())
-        options.input = protlm::find_model(options.input).string();
-    protlm::CheckpointFolder const checkpoint(options.input);
+    bool const given = fs::is_regular_file(options.input) || protlm::CheckpointFolder::has_weights(options.input);
+    auto const input = given ? fs::path(options.input) : protlm::find_model(options.input);
+    bool const is_file = !options.output.empty() && check_output(options, input);
+    protlm::CheckpointFolder const checkpoint(input);
+    examples::print_notes("convert", checkpoint.notes());
     if (options.inspect)
         converting::inspect(checkpoint);
     if (is_file)

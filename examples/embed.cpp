@@ -2,6 +2,7 @@
 
 #include <models/encoder.hpp>
 #include <support/driver.hpp>
+#include <support/notes.hpp>
 
 #include <protlm/embed/read_proteins.hpp>
 #include <protlm/embed/report.hpp>
@@ -97,6 +98,8 @@ void embed(Options options, protlm::EmbeddingShare share, Wait wait) {
     auto const sha256 = first ? protlm::model_sha256_later(folder) : std::shared_future<std::string>();
     options.encoder.embed.pooling = protlm::pooling_from_name(options.pooling);
     auto encoder = examples::open_encoder(folder, options.encoder);
+    if (first)
+        examples::print_notes("embed", encoder.notes());
     options.read.max_length = protlm::length_limit(encoder.shape(), encoder.special(), options.read.max_length);
     options.read.whole_header = options.ids == "header";
     protlm::ReadReport read;

@@ -4,6 +4,7 @@
 
 #include <support/driver.hpp>
 #include <support/fasta_input.hpp>
+#include <support/notes.hpp>
 #include <support/outputs.hpp>
 
 #include <protlm/core/progress.hpp>
@@ -65,6 +66,7 @@ void check_ids(Proteins const &proteins) {
 void generate_t5(Options o, std::filesystem::path const &folder) {
     protlm::check(!o.inputs.empty(), "a T5 needs proteins to fill in or to rewrite: name a FASTA file");
     auto const model = protlm::T5<float, Exec>::load(folder);
+    examples::print_notes("generate", model.parameters().notes());
     auto const &config = model.config();
     auto const vocabulary = protlm::read_model_vocabulary(folder, config.vocab_size, "t5");
     if (!o.rewrite && !o.spans && (o.plan.options.min_length != 0 || o.plan.options.max_length != 512))
@@ -108,6 +110,7 @@ void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
         throw examples::WrongUsage("--rewrite, --spans and --mask are for a T5, but " + folder.string() +
                                    " is a Transformer-XL");
     auto const model = Model::load(folder);
+    examples::print_notes("generate", model.parameters().notes());
     auto const vocabulary = protlm::read_model_vocabulary(folder, model.config().vocab_size, "transfo-xl");
     Proteins proteins{{"new", {}}};
     if (!o.inputs.empty())

@@ -34,7 +34,7 @@ struct PretrainAlbert : protlm::PretrainingOptions {
         protlm::Albert<S> albert(model);
         albert.initialise(training.seed);
         if (!weights.empty())
-            protlm::load_weights(albert.parameters(), protlm::CheckpointFolder(weights), "albert.");
+            examples::begin_with(albert, protlm::albert_checkpoint(weights), "albert.", name, session);
 
         return protlm::pretrain(*this, proteins, albert, objective, session);
     }

@@ -34,7 +34,7 @@ struct PretrainBert : protlm::PretrainingOptions {
         protlm::Bert<S> bert(model);
         bert.initialise(training.seed);
         if (!weights.empty())
-            protlm::load_weights(bert.parameters(), protlm::CheckpointFolder(weights), "bert.");
+            examples::begin_with(bert, protlm::bert_checkpoint(weights), "bert.", name, session);
 
         return protlm::pretrain(*this, proteins, bert, objective, session);
     }

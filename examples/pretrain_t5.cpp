@@ -56,7 +56,7 @@ struct PretrainT5 : protlm::PretrainingOptions {
         protlm::T5<S> t5(model);
         t5.initialise(training.seed);
         if (!weights.empty())
-            protlm::load_weights(t5.parameters(), protlm::CheckpointFolder(weights), "");
+            examples::begin_with(t5, protlm::t5_checkpoint(weights), "", name, session);
 
         return protlm::pretrain(*this, proteins, t5, objective, session);
     }

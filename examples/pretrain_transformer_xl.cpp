@@ -31,7 +31,8 @@ struct PretrainTransformerXl : protlm::PretrainingOptions {
         protlm::TransformerXl<S> transformer_xl(model);
         transformer_xl.initialise(training.seed);
         if (!weights.empty())
-            protlm::load_weights(transformer_xl.parameters(), protlm::CheckpointFolder(weights), "transformer.");
+            examples::begin_with(transformer_xl, protlm::transformer_xl_checkpoint(weights), "transformer.", name,
+                                 session);
 
         return protlm::pretrain(*this, proteins, transformer_xl, objective, session);
     }

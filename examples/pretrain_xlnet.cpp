@@ -32,7 +32,7 @@ struct PretrainXlnet : protlm::PretrainingOptions {
         protlm::Xlnet<S> xlnet(model);
         xlnet.initialise(training.seed);
         if (!weights.empty())
-            protlm::load_weights(xlnet.parameters(), protlm::CheckpointFolder(weights), "transformer.");
+            examples::begin_with(xlnet, protlm::xlnet_checkpoint(weights), "transformer.", name, session);
 
         return protlm::pretrain(*this, proteins, xlnet, objective, session);
     }

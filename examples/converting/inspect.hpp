@@ -2,7 +2,7 @@
 #pragma once
 
 #include <protlm/core/progress.hpp>
-#include <protlm/io/checkpoint_folder.hpp>
+#include <protlm/io/quantisation.hpp>
 
 #include <cstdio>
 #include <filesystem>
@@ -18,12 +18,14 @@ inline void inspect(protlm::CheckpointFolder const &checkpoint) {
     if (std::filesystem::exists(config))
         std::printf("model_type  %s\n",
                     protlm::read_fields(config).optional<std::string>("model_type", "(none)").c_str());
-    std::map<protlm::DataType, std::pair<protlm::index_t, protlm::index_t>> totals; // tensors and elements
+    if (auto const kind = protlm::quantisation(checkpoint); !kind.empty())
+        std::printf("quantised   %s\n", kind.c_str());
+    std::map<std::string, std::pair<protlm::index_t, protlm::index_t>> totals; // tensors and elements of each type
     protlm::index_t elements = 0, bytes = 0;
     for (auto const &[file, tensor] : checkpoint.tensors()) {
         std::printf("%-72s %-20s %s\n", tensor->name.c_str(), protlm::detail::shape_text(tensor->shape).c_str(),
-                    std::string(protlm::data_type_name(tensor->dtype)).c_str());
-        auto &total = totals[tensor->dtype];
+                    std::string(tensor->type_name()).c_str());
+        auto &total = totals[std::string(tensor->type_name())];
         total = {total.first + 1, total.second + tensor->count()};
         elements += tensor->count();
         bytes += tensor->end - tensor->begin;
@@ -32,8 +34,8 @@ inline void inspect(protlm::CheckpointFolder const &checkpoint) {
         std::printf("file  %s (%s, %s)\n", file.name().c_str(), file.format(),
                     protlm::format_amount(static_cast<double>(std::filesystem::file_size(file.name())), "B").c_str());
     for (auto const &[type, total] : totals)
-        std::printf("type  %-8s %6lld tensors %15lld elements\n", std::string(protlm::data_type_name(type)).c_str(),
-                    static_cast<long long>(total.first), static_cast<long long>(total.second));
+        std::printf("type  %-8s %6lld tensors %15lld elements\n", type.c_str(), static_cast<long long>(total.first),
+                    static_cast<long long>(total.second));
     std::printf("total %zu tensors, %lld elements, %s\n", checkpoint.tensors().size(), static_cast<long long>(elements),
                 protlm::format_amount(static_cast<double>(bytes), "B").c_str());
 }

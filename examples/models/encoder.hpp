@@ -35,6 +35,7 @@ class Encoder {
         protlm::Vocabulary vocabulary;
         protlm::EmbedOptions options{}; ///< with the layers that negative numbers stand for
         protlm::index_t parameters = 0;
+        std::vector<std::string> notes{}; ///< what its user should be told of its weights
     };
     using Forecast = std::function<protlm::MemoryForecast(protlm::Proteins const &)>;
     using Embed = std::function<void(protlm::Proteins const &, std::vector<protlm::index_t>, Sink const &)>;
@@ -53,6 +54,7 @@ class Encoder {
     protlm::Vocabulary const &vocabulary() const { return description_.vocabulary; }
     protlm::EmbedOptions const &options() const { return description_.options; }
     protlm::index_t parameters() const { return description_.parameters; } ///< weights in memory
+    std::vector<std::string> const &notes() const { return description_.notes; }
     /// Special tokens around each protein.
     protlm::index_t special() const { return protlm::special_tokens(vocabulary(), 1); }
 

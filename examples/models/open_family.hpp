@@ -26,7 +26,8 @@ Encoder open_scalar(std::filesystem::path const &folder, std::string const &fami
              .shape = parts->embedder.shape(),
              .vocabulary = parts->embedder.vocabulary(),
              .options = parts->embedder.options(),
-             .parameters = parameters},
+             .parameters = parameters,
+             .notes = parts->model.parameters().notes()},
             [parts, parameters](protlm::Proteins const &proteins) {
                 return protlm::forecast_embedding(parts->embedder, proteins, parameters);
             },

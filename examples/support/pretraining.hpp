@@ -2,7 +2,9 @@
 #pragma once
 
 #include <support/driver.hpp>
+#include <support/notes.hpp>
 
+#include <protlm/model/weights.hpp>
 #include <protlm/train/pretraining.hpp>
 #ifdef PROTLM_WITH_MPI
 #include <protlm/distributed.hpp>
@@ -17,6 +19,15 @@ using Session = protlm::MpiSession;
 #else
 using Session = protlm::OneProcess;
 #endif
+
+/// Begins with the weights of a checkpoint; the first rank tells its notes. @param prefix of the family's names
+template <class Model>
+void begin_with(Model &model, protlm::CheckpointFolder const &checkpoint, char const *prefix, char const *program,
+                Session const &session) {
+    protlm::load_weights(model.parameters(), checkpoint, prefix);
+    if (session.rank() == 0)
+        print_notes(program, checkpoint.notes());
+}
 
 inline constexpr char const *pretraining_help =
     "\n  prepare proteins.fasta.gz --output proteins.store --held-out 0.02\n"

@@ -1,4 +1,5 @@
 #include <protlm/io/checkpoint.hpp>
+#include <protlm/io/find_model.hpp>
 #include <protlm/io/safetensors_writer.hpp>
 
 #include <io/messages.hpp>
@@ -265,6 +266,34 @@ BOOST_AUTO_TEST_CASE(a_run_that_prunes_while_its_newest_checkpoint_is_looked_for
     stop = true;
     run.join();
     BOOST_TEST(step > 1);
+}
+
+BOOST_AUTO_TEST_CASE(models_are_found_where_people_have_them) {
+    TemporaryFolder const folder;
+    auto const cache = folder / "models--Rostlab--prot_bert";
+    auto const message = [](std::filesystem::path const &path) { return message_of([&] { find_model(path); }); };
+    std::filesystem::create_directories(cache / "snapshots" / "abc");
+    folder.write("models--Rostlab--prot_bert/snapshots/abc/config.json", "{}");
+    BOOST_TEST(find_model(cache) == cache / "snapshots" / "abc");
+    std::filesystem::create_directories(cache / "snapshots" / "def");
+    BOOST_TEST(has(message(cache), "holds 2 revisions, and refs/main names none of them"));
+    std::filesystem::create_directories(cache / "refs");
+    folder.write("models--Rostlab--prot_bert/refs/main", "abc\n");
+    BOOST_TEST(find_model(cache) == cache / "snapshots" / "abc");
+    folder.write("models--Rostlab--prot_bert/refs/main", "../..");
+    BOOST_TEST(has(message(cache), "holds 2 revisions"));
+    std::filesystem::create_directories(folder / "zip" / "prot_bert");
+    folder.write("zip/prot_bert/config.json", "{}");
+    BOOST_TEST(has(message(folder / "zip"), "holds no config.json, but its folder prot_bert does: give "));
+    auto const file = folder.write("zip/prot_bert/model.safetensors", "");
+    BOOST_TEST(has(message(file), "is a file; a model is a folder with config.json, weights and a vocabulary: give " +
+                                      file.parent_path().string()));
+    for (auto const *name :
+         {"Rostlab/prot_bert", "https://huggingface.co/Rostlab/prot_bert", "https://huggingface.co/Rostlab/prot_bert/"})
+        BOOST_TEST(has(message(name), "no such folder; models are not fetched by their names: 'hf download "
+                                      "Rostlab/prot_bert --local-dir prot_bert' makes the folder prot_bert"));
+    for (auto const *name : {"prot_bert", "a/b/c", "./prot_bert", "/prot_bert", "../a", "a/.b", "a b/c", "/tmp/none"})
+        BOOST_TEST(message(name).ends_with(": no such folder"), name);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

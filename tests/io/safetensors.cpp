@@ -158,6 +158,29 @@ BOOST_AUTO_TEST_CASE(eight_bit_floats_are_listed_but_not_converted) {
     BOOST_TEST(has(message_of([&] { file.read<float>("w"); }), "tensor \"w\": elements of type F8_E4M3"));
 }
 
+BOOST_AUTO_TEST_CASE(types_that_came_later_are_listed_and_no_more) {
+    auto const text = file_of(R"({"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]},)"
+                              R"("b":{"dtype":"F4","shape":[2,4],"data_offsets":[4,8]},)"
+                              R"("c":{"dtype":"C64","shape":[1],"data_offsets":[8,16]},)"
+                              R"("w":{"dtype":"F32","shape":[1],"data_offsets":[16,20]}})",
+                              20);
+    SafetensorsFile const file(std::as_bytes(std::span(text)), "file");
+    BOOST_TEST(file.info("a").type_name() == "F8_E8M0");
+    BOOST_TEST(file.info("b").type_name() == "F4");
+    BOOST_TEST(file.info("b").count() == 8);
+    BOOST_TEST(file.info("c").count() == 1);
+    BOOST_TEST(file.read<float>("w").size() == 1u);
+    for (auto const *name : {"a", "b", "c"})
+        BOOST_TEST(has(message_of([&] { file.read<float>(name); }), "cannot be converted"));
+    BOOST_TEST(has(message_of_header(R"({"w":{"dtype":"F4","shape":[1000],"data_offsets":[0,4]}})", 4),
+                   "the shape (1000) needs more than 4 bytes"));
+    for (auto const *type : {"f32", "F", "Float32", "Q9", "F0", "BF", "int8", "F8 E8"})
+        BOOST_TEST(has(message_of_header(
+                           R"({"w":{"dtype":")" + std::string(type) + R"(","shape":[4],"data_offsets":[0,4]}})", 4),
+                       "unknown data type"),
+                   type);
+}
+
 BOOST_AUTO_TEST_CASE(a_moved_file_keeps_its_tensors) {
     std::vector<SafetensorsFile> files;
     files.emplace_back(fixtures / "expected.safetensors");
@@ -293,6 +316,8 @@ BOOST_AUTO_TEST_CASE(incomplete_checkpoints_say_what_is_missing) {
     auto const open = [&] { return message_of([&] { CheckpointFolder(folder.path()); }); };
     BOOST_TEST(has(message_of([&] { CheckpointFolder(folder / "none"); }), "no such checkpoint"));
     BOOST_TEST(has(open(), "has neither model.safetensors nor pytorch_model.bin"));
+    folder.write("adapter_config.json", "{}");
+    BOOST_TEST(has(open(), "adapter_config.json is there: an adapter of PEFT"));
     auto const index = [&](char const *text) { folder.write("model.safetensors.index.json", text); };
     index("[]");
     BOOST_TEST(has(open(), "has no object weight_map"));

@@ -275,9 +275,54 @@ BOOST_AUTO_TEST_CASE(shards_of_bin_files_read_as_one_checkpoint) {
     for (auto const *name : {"plain", "view"})
         BOOST_TEST((checkpoint.read<float>(name) == expected.read<float>(name)));
     std::filesystem::copy(fixtures / "good" / "zip.bin", folder / "pytorch_model.bin");
+    BOOST_TEST(has(message_of([&] { CheckpointFolder{folder.path()}; }),
+                   "holds both pytorch_model.bin and pytorch_model.bin.index.json; one of them is old"));
+    std::filesystem::remove(folder / "pytorch_model.bin.index.json");
     BOOST_TEST(CheckpointFolder(folder.path()).tensors().size() == 13u);
+    BOOST_TEST(CheckpointFolder(folder.path()).notes().empty());
     std::filesystem::copy(fixtures / "expected.safetensors", folder / "model.safetensors");
+    CheckpointFolder const both(folder.path());
+    BOOST_TEST(both.files()[0].format() == "safetensors");
+    BOOST_REQUIRE(both.notes().size() == 1u);
+    BOOST_TEST(has(both.notes()[0], "holds model.safetensors and pytorch_model.bin; the former is read"));
+}
+
+BOOST_AUTO_TEST_CASE(the_content_tells_the_format_whatever_the_name) {
+    TemporaryFolder const folder;
+    std::filesystem::copy(fixtures / "expected.safetensors", folder / "pytorch_model.bin");
     BOOST_TEST(CheckpointFolder(folder.path()).files()[0].format() == "safetensors");
+    std::filesystem::remove(folder / "pytorch_model.bin");
+    std::filesystem::copy(fixtures / "good" / "zip.bin", folder / "model.safetensors");
+    BOOST_TEST(CheckpointFolder(folder.path()).files()[0].format() == "torch");
+    std::pair<std::string, char const *> const cases[] = {
+        {"", "is empty: it was not written or downloaded to its end"},
+        {"<!DOCTYPE html><html><title>Sign in", "is a web page, not the file itself"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer"},
+        {"\x89HDF\r\n\x1a\n", "is an HDF5 file (of TensorFlow?)"},
+        {"GGUF1234", "is a GGUF file"},
+        {"\x1f\x8b\b\0abc"s, "is compressed or an archive; unpack it"},
+        {std::string(257, 'a') + "ustar", "is compressed or an archive; unpack it"}};
+    for (auto const *name : {"model.safetensors", "pytorch_model.bin"})
+        for (auto const &[text, expected] : cases) {
+            TemporaryFolder const other;
+            auto const path = other.write(name, text);
+            auto const message = message_of([&] { CheckpointFolder{other.path()}; });
+            BOOST_TEST(message.starts_with(path.string() + ": "), message);
+            BOOST_TEST(has(message, expected), message);
+        }
+    auto zip = test::read_file(fixtures / "good" / "zip.bin");
+    for (std::size_t at; (at = zip.find("zip/data.pkl")) != zip.npos;)
+        zip.replace(at, 12, "/config.json");
+    BOOST_TEST(has(message_of([&] { CheckpointFolder(folder.write("x.bin", zip)); }),
+                   "is a zip archive of a whole model folder; unpack it"));
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_pickle_is_told_by_its_checksum) {
+    auto text = test::read_file(fixtures / "good" / "zip.bin");
+    auto const place = text.find("plain");
+    text[place] ^= 1;
+    BOOST_TEST(has(message_of([&] { TorchFile(bytes_of(text), "file"); }),
+                   "file: zip/data.pkl is damaged: its CRC-32 is not that of the zip directory"));
 }
 
 BOOST_AUTO_TEST_CASE(ranges_read_once_are_the_same_at_strides_too) {

@@ -3,6 +3,8 @@
 #include <support/temporary_folder.hpp>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 
 namespace {
 
@@ -127,7 +129,7 @@ BOOST_AUTO_TEST_CASE(all_that_does_not_fit_is_in_one_message_with_shapes) {
                   {"classifier.weight", DataType::f32, {2, 24}}});
     auto const text = message_of([&] { Bert<>::load(folder.path()); });
     BOOST_TEST(text == folder.path().string() +
-                           ": does not fit the model:"
+                           ": does not fit the model: 2 of 58 tensors are missing, 1 cannot be taken"
                            "\n  bert.embeddings.token_type_embeddings.weight has shape (3, 24), expected (2, 24)"
                            "\n  missing: bert.embeddings.LayerNorm.weight (24)"
                            "\n  missing: bert.encoder.layer.1.intermediate.dense.bias (40)"
@@ -162,6 +164,165 @@ BOOST_AUTO_TEST_CASE(a_tensor_under_two_names_with_two_values_is_refused) {
     BOOST_TEST(CheckpointFolder(equal.path()).same_values(name, bare));
     BOOST_TEST(!CheckpointFolder(equal.path()).same_values(name, "nothing"));
     Bert<>::load(equal.path());
+}
+
+BOOST_AUTO_TEST_CASE(what_wrappers_put_into_names_is_left_out_and_told) {
+    auto const model = made();
+    auto const expected = to_vector(model.parameters().values());
+    auto const compiled = [](std::string const &name) {
+        return replaced(name, "encoder.layer.1", "encoder.layer.1._fsdp_wrapped_module._checkpoint_wrapped_module");
+    };
+    using Rename = std::function<std::string(std::string const &)>;
+    auto const before = [](std::string const &prefix) {
+        return [prefix](std::string const &name) { return prefix + name; };
+    };
+    std::pair<Rename, std::string> const cases[] = {
+        {before("module."), "without \"module.\" in"},
+        {before("_orig_mod.module."), "without \"_orig_mod.\", \"module.\" in"},
+        {before("model."), "without \"model.\" in"},
+        {before("base_model.model."), "without \"base_model.model.\" in"},
+        {before("_forward_module."), "without \"_forward_module.\" in"},
+        {before("transformer."), "without \"transformer.\" in"},
+        {before("model._orig_mod."), "without \"model.\", \"_orig_mod.\" in"},
+        {[&](std::string const &name) { return "state." + compiled(name); },
+         "without \"state.\", \"_checkpoint_wrapped_module.\", \"_fsdp_wrapped_module.\" in"}};
+    for (auto const &[rename, note] : cases) {
+        TemporaryFolder const folder;
+        save_renamed(model, folder.path(), rename);
+        auto const again = Bert<>::load(folder.path());
+        BOOST_TEST(again.heads().masked);
+        BOOST_TEST(compare_bits("values", to_vector(again.parameters().values()), expected));
+        BOOST_REQUIRE(again.parameters().notes().size() == 1u);
+        BOOST_TEST((again.parameters().notes()[0].find(note) != std::string::npos), again.parameters().notes()[0]);
+        BOOST_TEST((Bert<>::load_encoder(folder.path()).parameters().notes().size() == 1u));
+    }
+    TemporaryFolder const plain;
+    model.save(plain.path());
+    BOOST_TEST(Bert<>::load(plain.path()).parameters().notes().empty());
+}
+
+BOOST_AUTO_TEST_CASE(two_models_in_one_file_are_refused) {
+    auto const model = made();
+    auto const shape = model.parameters().table().entries()[0].shape;
+    auto const same = [](std::string const &of) { return of; };
+    for (auto const &[more, part] :
+         {std::pair{"module.bert.embeddings.word_embeddings.weight", "which are one tensor but for what stands before"},
+          {"teacher.bert.embeddings.word_embeddings.weight", "with no prefix and with \"teacher.\" before"}}) {
+        TemporaryFolder const folder;
+        save_renamed(model, folder.path(), same, {{more, DataType::f32, shape}});
+        auto const text = message_of([&] { Bert<>::load(folder.path()); });
+        BOOST_TEST((text.find(part) != text.npos), text);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(quantised_weights_and_adapters_are_refused_by_their_kind) {
+    auto const model = made();
+    auto const same = [](std::string const &of) { return of; };
+    for (auto const &[more, part] :
+         {std::pair{"bert.pooler.dense.SCB", "LLM.int8 of bitsandbytes"},
+          {"bert.pooler.dense.weight_format", "LLM.int8 of bitsandbytes"},
+          {"bert.pooler.dense.weight.absmax", "4 bits of bitsandbytes"},
+          {"bert.pooler.dense.weight.quant_state.bitsandbytes__nf4", "4 bits of bitsandbytes"},
+          {"bert.pooler.dense.qweight", "GPTQ or AWQ"},
+          {"bert.pooler.dense.weight_scale", "8-bit floats or integers with scales"},
+          {"bert.pooler.dense.lora_A.default.weight", "is of an adapter (LoRA"},
+          {"bert.pooler.dense.base_layer.weight", "is of an adapter (LoRA"}}) {
+        TemporaryFolder const folder;
+        save_renamed(model, folder.path(), same, {{more, DataType::f32, {1}}});
+        auto const text = message_of([&] { Bert<>::load(folder.path()); });
+        BOOST_TEST((text.find(part) != text.npos), text);
+    }
+    for (auto const &[value, part] :
+         {std::pair{R"({"quant_method": "fp8"})", "quantised (config.json: quantization_config: fp8)"},
+          {R"({"load_in_8bit": true, "quant_method": "bitsandbytes"})", "bitsandbytes, 8 bits"},
+          {R"({"load_in_8bit": false, "load_in_4bit": false, "quant_method": "bitsandbytes"})", ""},
+          {"{}", ""},
+          {"null", ""}}) {
+        TemporaryFolder const folder;
+        model.save(folder.path());
+        auto config = read_json(folder / "config.json");
+        config["quantization_config"] = nlohmann::json::parse(value);
+        write_json(folder / "config.json", config);
+        if (*part == '\0') {
+            Bert<>::load(folder.path());
+            continue;
+        }
+        auto const text = message_of([&] { Bert<>::load(folder.path()); });
+        BOOST_TEST((text.find(part) != text.npos), text);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(integers_are_no_weights) {
+    auto const model = made();
+    std::string const name = "bert.encoder.layer.0.output.dense.weight";
+    auto const shape = model.parameters().table()[model.parameters().table().find(name)].shape;
+    TemporaryFolder const folder;
+    save_renamed(model, folder.path(), [&](std::string const &of) { return of == name ? "" : of; },
+                 {{name, DataType::i8, shape}});
+    auto const text = message_of([&] { Bert<>::load(folder.path()); });
+    BOOST_TEST((text.find(name + " has integers (I8), expected floating-point numbers") != text.npos), text);
+}
+
+BOOST_AUTO_TEST_CASE(weights_that_are_not_finite_are_named) {
+    auto const with = [](float value) {
+        auto const model = made();
+        auto const &entry =
+            model.parameters().table()[model.parameters().table().find("bert.embeddings.LayerNorm.bias")];
+        model.parameters().values()(static_cast<std::size_t>(entry.offset + 3)) = value;
+        return model;
+    };
+    TemporaryFolder const folder;
+    with(std::numeric_limits<float>::quiet_NaN()).save(folder.path());
+    auto const nan = message_of([&] { Bert<>::load(folder.path()); });
+    BOOST_TEST(
+        (nan.find("model.safetensors: tensor \"bert.embeddings.LayerNorm.bias\": element 3 is no number (NaN)") !=
+         nan.npos),
+        nan);
+    with(-std::numeric_limits<float>::infinity()).save(folder.path());
+    auto const infinite = message_of([&] { Bert<bfloat16>::load(folder.path()); });
+    BOOST_TEST((infinite.find("element 3 is infinite") != infinite.npos), infinite);
+    with(1e5f).save(folder.path());
+    Bert<>::load(folder.path());
+    Bert<bfloat16>::load(folder.path());
+    auto const large = message_of([&] { Bert<half>::load(folder.path()); });
+    BOOST_TEST((large.find("element 3 is 100000, which no F16 can hold") != large.npos), large);
+}
+
+/// A table of the fixture's contiguous tensor and of two that share a storage at strides.
+BOOST_AUTO_TEST_CASE(a_flipped_bit_in_a_zip_member_is_told) {
+    auto const good = test::read_file(std::filesystem::path(PROTLM_TEST_FIXTURES) / "checkpoint_files/good/zip.bin");
+    TemporaryFolder const folder;
+    for (std::string const name : {"plain", "transposed", "view"}) {
+        auto const load = [&](std::string const &text) {
+            CheckpointFolder const checkpoint(folder.write("x.bin", text));
+            ParameterTable table;
+            table.add(name, checkpoint.info(name).shape, Initialiser::zeros());
+            Parameters<float, Exec> parameters(std::move(table));
+            load_weights(parameters, checkpoint, "");
+            return static_cast<std::size_t>(checkpoint.info(name).begin);
+        };
+        auto bad = good;
+        bad[load(good)] ^= 1;
+        auto const text = message_of([&] { load(bad); });
+        BOOST_TEST((text.find("x.bin: tensor \"" + name + "\": its bytes are damaged (their CRC-32") != text.npos),
+                   text);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_checkpoint_of_another_family_is_called_one) {
+    TemporaryFolder const folder;
+    auto const model = made();
+    save_renamed(model, folder.path(), [](std::string const &name) {
+        return replaced(replaced(replaced(name, "bert.", "esm."), "word_emb", "emb"), "predictions", "head");
+    });
+    auto const text = message_of([&] { Bert<>::load_encoder(folder.path()); });
+    BOOST_TEST((text.find("missing: bert.encoder.layer.0.attention.self.query.weight (24, 24); has "
+                          "esm.encoder.layer.0.attention.self.query.weight") != text.npos),
+               text);
+    BOOST_TEST((text.find("none of its 53 tensors is there by its name; is this a checkpoint of another family?") !=
+                text.npos),
+               text);
+    BOOST_TEST(std::count(text.begin(), text.end(), '\n') < 30);
 }
 
 BOOST_AUTO_TEST_CASE(folders_without_a_model_are_told) {

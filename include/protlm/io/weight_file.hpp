@@ -60,6 +60,9 @@ class WeightFile {
         mapping().release(part);
     }
 
+    /// @throws Error when somebody has written to the file since it was opened
+    void check_unchanged() const { mapping().check_unchanged(); }
+
     /// A stretch of the file that has a checksum.
     struct Checked {
         std::span<std::byte const> bytes{};

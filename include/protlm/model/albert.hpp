@@ -96,6 +96,11 @@ inline std::pair<ParameterTable, AlbertIds> albert_table(AlbertConfig const &con
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder albert_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "albert.", {"embeddings.word_embeddings.weight"});
+}
+
 /// The heads that a checkpoint has tensors for.
 inline AlbertHeads albert_heads(CheckpointFolder const &checkpoint) {
     auto const has = [&](std::string const &name) { return checkpoint.contains(name); };
@@ -139,12 +144,12 @@ class Albert {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Albert load(std::filesystem::path const &folder) {
-        CheckpointFolder const checkpoint(folder);
-        return load(folder, checkpoint, albert_heads(checkpoint));
+        auto const checkpoint = albert_checkpoint(folder);
+        return load(checkpoint, albert_heads(checkpoint));
     }
     /// The encoder by itself, without heads: what embeddings need. @throws Error as above
     static Albert load_encoder(std::filesystem::path const &folder) {
-        return load(folder, CheckpointFolder(folder), {.masked = false});
+        return load(albert_checkpoint(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -251,8 +256,8 @@ class Albert {
     }
 
   private:
-    static Albert load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, AlbertHeads heads) {
-        Albert model(albert_config(read_fields(folder / "config.json")), heads);
+    static Albert load(CheckpointFolder const &checkpoint, AlbertHeads heads) {
+        Albert model(albert_config(read_fields(checkpoint.path() / "config.json")), heads);
         load_weights(model.parameters_, checkpoint, "albert.");
         return model;
     }

@@ -95,6 +95,11 @@ inline std::pair<ParameterTable, BertIds> bert_table(BertConfig const &config, B
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder bert_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "bert.", {"embeddings.word_embeddings.weight"});
+}
+
 /// The heads that a checkpoint has tensors for.
 inline BertHeads bert_heads(CheckpointFolder const &checkpoint) {
     auto const has = [&](std::string const &name) { return checkpoint.contains(name); };
@@ -130,12 +135,12 @@ class Bert {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Bert load(std::filesystem::path const &folder) {
-        CheckpointFolder const checkpoint(folder);
-        return load(folder, checkpoint, bert_heads(checkpoint));
+        auto const checkpoint = bert_checkpoint(folder);
+        return load(checkpoint, bert_heads(checkpoint));
     }
     /// The encoder by itself, without heads: what embeddings need. @throws Error as above
     static Bert load_encoder(std::filesystem::path const &folder) {
-        return load(folder, CheckpointFolder(folder), {.masked = false});
+        return load(bert_checkpoint(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -257,8 +262,8 @@ class Bert {
     }
 
   private:
-    static Bert load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, BertHeads heads) {
-        Bert model(bert_config(read_fields(folder / "config.json")), heads);
+    static Bert load(CheckpointFolder const &checkpoint, BertHeads heads) {
+        Bert model(bert_config(read_fields(checkpoint.path() / "config.json")), heads);
         load_weights(model.parameters_, checkpoint, "bert.");
         return model;
     }

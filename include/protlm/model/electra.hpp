@@ -66,6 +66,11 @@ inline std::pair<ParameterTable, ElectraIds> electra_table(ElectraConfig const &
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder electra_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "electra.", {"embeddings.word_embeddings.weight"});
+}
+
 /// The heads that a checkpoint has tensors for.
 inline ElectraHeads electra_heads(CheckpointFolder const &checkpoint) {
     return {.masked = checkpoint.contains("generator_predictions.dense.weight"),
@@ -106,12 +111,12 @@ class Electra {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Electra load(std::filesystem::path const &folder) {
-        CheckpointFolder const checkpoint(folder);
-        return load(folder, checkpoint, electra_heads(checkpoint));
+        auto const checkpoint = electra_checkpoint(folder);
+        return load(checkpoint, electra_heads(checkpoint));
     }
     /// The encoder by itself, without heads: what embeddings need. @throws Error as above
     static Electra load_encoder(std::filesystem::path const &folder) {
-        return load(folder, CheckpointFolder(folder), {.masked = false});
+        return load(electra_checkpoint(folder), {.masked = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -198,8 +203,8 @@ class Electra {
     }
 
   private:
-    static Electra load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, ElectraHeads heads) {
-        Electra model(electra_config(read_fields(folder / "config.json")), heads);
+    static Electra load(CheckpointFolder const &checkpoint, ElectraHeads heads) {
+        Electra model(electra_config(read_fields(checkpoint.path() / "config.json")), heads);
         load_weights(model.parameters_, checkpoint, "electra.");
         return model;
     }

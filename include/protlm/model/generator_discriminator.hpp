@@ -48,9 +48,14 @@ class GeneratorDiscriminator {
                            DiscriminatorHeads dh)
         : GeneratorDiscriminator(make_parts(std::move(generator), gh, std::move(discriminator), dh)) {}
 
-    /// The models in folder/generator/ and folder/discriminator/, as `save` or transformers wrote them. Of shared
-    /// embeddings the discriminator's count. @throws Error naming the file and what is wrong with it
-    static GeneratorDiscriminator load(std::filesystem::path const &folder) {
+    /// The models in folder/generator/ and folder/discriminator/, as `save` or transformers wrote them, or in the
+    /// newest checkpoint of the run in `folder`. Of shared embeddings the discriminator's count. @throws Error naming
+    /// the file and what is wrong with it
+    static GeneratorDiscriminator load(std::filesystem::path const &path) {
+        std::error_code ignored;
+        bool const is_run = !std::filesystem::exists(path / "discriminator", ignored) &&
+                            !std::filesystem::exists(path / "config.json", ignored);
+        auto const folder = !is_run ? path : find_model(path).parent_path();
         G const g = G::load(folder / "generator");
         D const d = D::load(folder / "discriminator");
         check(g.heads().masked, (folder / "generator").string(), ": has no masked language model head");
@@ -58,6 +63,9 @@ class GeneratorDiscriminator {
         GeneratorDiscriminator pair(g.config(), g.heads(), d.config(), d.heads());
         pair.take(g.parameters(), "generator.");
         pair.take(d.parameters(), "discriminator.");
+        for (auto const *notes : {&g.parameters().notes(), &d.parameters().notes()})
+            for (auto const &note : *notes)
+                pair.parameters_.note(note);
         return pair;
     }
     /// Copies the weights of another pair of the same tensors, whose configuration may differ in what has no tensor.

@@ -100,6 +100,11 @@ inline std::pair<ParameterTable, T5Ids> t5_table(T5Config const &config, T5Heads
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder t5_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "", {"shared.weight", "encoder.embed_tokens.weight"});
+}
+
 /// The parts that a checkpoint has tensors for.
 inline T5Heads t5_heads(CheckpointFolder const &checkpoint) {
     return {.decoder = checkpoint.contains("decoder.final_layer_norm.weight")};
@@ -130,11 +135,12 @@ class T5 {
 
     /// A model with the parts that a checkpoint folder holds: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
-    static T5 load(std::filesystem::path const &folder) { return load(folder, t5_heads(CheckpointFolder(folder))); }
+    static T5 load(std::filesystem::path const &folder) { return load(folder, t5_heads(t5_checkpoint(folder))); }
     /// Only the parts asked for: the encoder of a whole checkpoint needs less than half of the memory.
     static T5 load(std::filesystem::path const &folder, T5Heads heads) {
-        T5 model(t5_config(read_fields(folder / "config.json")), heads);
-        load_weights(model.parameters_, CheckpointFolder(folder), "");
+        auto const checkpoint = t5_checkpoint(folder);
+        T5 model(t5_config(read_fields(checkpoint.path() / "config.json")), heads);
+        load_weights(model.parameters_, checkpoint, "");
         return model;
     }
     /// The encoder by itself: what embeddings need. @throws Error as above

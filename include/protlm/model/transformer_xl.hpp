@@ -29,7 +29,7 @@ class TransformerXl {
     using scalar_type = S;
     using execution_space = Exec;
     using A = accumulate_t<S>;
-    using Activations = Tensor<A, Exec>;     // (T, C)
+    using Activations = Tensor<A, Exec>; // (T, C)
     using Listener = StateListener<A, Exec>;
     using Memory = RecurrentMemory<A, Exec>; // inputs of each layer, the last mem_len of each sequence
 
@@ -49,12 +49,12 @@ class TransformerXl {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static TransformerXl load(std::filesystem::path const &folder) {
-        CheckpointFolder const checkpoint(folder);
-        return load(folder, checkpoint, transformer_xl_heads(checkpoint));
+        auto const checkpoint = transformer_xl_checkpoint(folder);
+        return load(checkpoint, transformer_xl_heads(checkpoint));
     }
     /// The layers by themselves, without heads: what embeddings need. @throws Error as above
     static TransformerXl load_encoder(std::filesystem::path const &folder) {
-        return load(folder, CheckpointFolder(folder), {.language_model = false});
+        return load(transformer_xl_checkpoint(folder), {.language_model = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -174,9 +174,8 @@ class TransformerXl {
     }
 
   private:
-    static TransformerXl load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint,
-                              TransformerXlHeads heads) {
-        TransformerXl model(transformer_xl_config(read_fields(folder / "config.json")), heads);
+    static TransformerXl load(CheckpointFolder const &checkpoint, TransformerXlHeads heads) {
+        TransformerXl model(transformer_xl_config(read_fields(checkpoint.path() / "config.json")), heads);
         load_weights(model.parameters_, checkpoint, "transformer.");
         return model;
     }

@@ -117,6 +117,11 @@ inline std::pair<ParameterTable, TransformerXlIds> transformer_xl_table(Transfor
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder transformer_xl_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "transformer.", {"word_emb.emb_layers.0.weight"});
+}
+
 /// What a checkpoint has tensors for.
 inline TransformerXlHeads transformer_xl_heads(CheckpointFolder const &checkpoint) {
     return {.language_model = checkpoint.contains("crit.out_layers.0.bias"),

@@ -44,6 +44,8 @@ std::vector<std::string> load_weights(Parameters<S, Exec> &parameters, std::vect
     detail::WeightPlan const plan(entries, checkpoint, prefix);
     plan.require_fit();
     auto const reports = detail::read_pieces<S, Exec>(plan.pieces(), parameters.values().data());
+    for (auto const &file : checkpoint.files())
+        file.check_unchanged();
     detail::require_checksums(plan.pieces(), reports);
     detail::require_finite<S>(plan.pieces(), reports);
     for (auto const &note : checkpoint.notes())

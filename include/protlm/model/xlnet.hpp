@@ -46,12 +46,12 @@ class Xlnet {
     /// A model as a checkpoint folder holds it: config.json beside safetensors, in Hugging Face's names.
     /// @throws Error naming the file and what is wrong with it
     static Xlnet load(std::filesystem::path const &folder) {
-        CheckpointFolder const checkpoint(folder);
-        return load(folder, checkpoint, xlnet_heads(checkpoint));
+        auto const checkpoint = xlnet_checkpoint(folder);
+        return load(checkpoint, xlnet_heads(checkpoint));
     }
     /// The encoder by itself, without heads: what embeddings need. @throws Error as above
     static Xlnet load_encoder(std::filesystem::path const &folder) {
-        return load(folder, CheckpointFolder(folder), {.language_model = false});
+        return load(xlnet_checkpoint(folder), {.language_model = false});
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
@@ -181,8 +181,8 @@ class Xlnet {
     }
 
   private:
-    static Xlnet load(std::filesystem::path const &folder, CheckpointFolder const &checkpoint, XlnetHeads heads) {
-        Xlnet model(xlnet_config(read_fields(folder / "config.json")), heads);
+    static Xlnet load(CheckpointFolder const &checkpoint, XlnetHeads heads) {
+        Xlnet model(xlnet_config(read_fields(checkpoint.path() / "config.json")), heads);
         load_weights(model.parameters_, checkpoint, "transformer.");
         return model;
     }

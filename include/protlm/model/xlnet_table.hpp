@@ -51,6 +51,11 @@ inline std::pair<ParameterTable, XlnetIds> xlnet_table(XlnetConfig const &config
     return {std::move(table), std::move(ids)};
 }
 
+/// Opens weights of this family under any of their names: see `open_checkpoint`.
+inline CheckpointFolder xlnet_checkpoint(std::filesystem::path const &path) {
+    return open_checkpoint(path, "transformer.", {"word_embedding.weight"});
+}
+
 /// The heads that a checkpoint has tensors for.
 inline XlnetHeads xlnet_heads(CheckpointFolder const &checkpoint) { return {checkpoint.contains("lm_loss.bias")}; }
 
