@@ -1,13 +1,12 @@
 #pragma once
 
-#include <protlm/io/json.hpp>
+#include <protlm/io/detail/weight_index.hpp>
 #include <protlm/io/weight_file.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -171,7 +170,7 @@ class CheckpointFolder {
     }
 
     void open_sharded(std::filesystem::path const &index_path) {
-        auto const shards = read_index(index_path);
+        auto const shards = detail::weight_shards(read_json(index_path), index_path.string());
         files_.reserve(shards.size()); // entries point into it
         for (auto const &[shard, names] : shards) {
             std::error_code ignored;
@@ -185,29 +184,6 @@ class CheckpointFolder {
                 if (names.contains(tensor.name))
                     add(file, tensor);
         }
-    }
-
-    /// Shard names with their tensors' names.
-    static std::map<std::string, std::set<std::string, std::less<>>> read_index(std::filesystem::path const &path) {
-        std::string const name = path.string();
-        auto const document = read_json(path);
-        auto const map = document.is_object() ? document.find("weight_map") : document.end();
-        check(map != document.end() && map->is_object(), name, ": has no object weight_map");
-        std::map<std::string, std::set<std::string, std::less<>>> shards;
-        for (auto const &[tensor, shard] : map->items()) {
-            check(shard.is_string(), name, ": weight_map: ", detail::excerpt(tensor), ": expected a file name");
-            auto const &file = shard.get_ref<std::string const &>();
-            check(is_plain_name(file), name, ": weight_map: ", detail::excerpt(tensor), ": \"", detail::excerpt(file),
-                  "\" is not the name of a file in this folder");
-            shards[file].insert(tensor);
-        }
-        return shards;
-    }
-
-    /// Names that cannot lead out of the folder; links in it may (hubs' caches are made of links).
-    static bool is_plain_name(std::string_view file) {
-        return !file.empty() && file.size() < 256 && file != "." && file != ".." &&
-               file.find_first_of(std::string_view("/\\\0", 3)) == file.npos;
     }
 
     void add(WeightFile const &file, TensorInfo const &tensor) {

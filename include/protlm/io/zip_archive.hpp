@@ -113,7 +113,8 @@ class ZipArchive {
         auto const flags = at<std::uint16_t>(position + 8), method = at<std::uint16_t>(position + 10);
         check((flags & 1) == 0, name_, ": the zip member \"", detail::excerpt(name), "\" is encrypted");
         check(method == 0 && stored == size, name_, ": the zip member \"", detail::excerpt(name),
-              "\" is compressed (method ", method, "), torch stores tensors as they are");
+              "\" is compressed (method ", method, "), torch stores tensors as they are",
+              name.find("code/__torch__") == name.npos ? "" : "; a TorchScript file: save model.state_dict() instead");
         check(at<std::uint32_t>(offset) == local_mark, name_, ": the zip member \"", detail::excerpt(name),
               "\" does not begin at byte ", offset, "; the file is damaged");
         auto const local_name = at<std::uint16_t>(offset + 26), local_extra = at<std::uint16_t>(offset + 28);

@@ -229,6 +229,9 @@ class PickleReader : public PickleMachine {
     void call() {
         Id const arguments = pop(), function = pop();
         bool const named = values_[function].kind == Kind::function || values_[function].kind == Kind::name;
+        if (values_[function].kind == Kind::reference)
+            refuse("makes an object of a class that lies in the file: a whole module was saved; save its state with "
+                   "torch.save(model.state_dict(), ...)");
         if (!named || values_[arguments].kind != Kind::tuple)
             refuse("calls something that is no function; refused");
         if (!makes_dictionary(values_[function]))
