@@ -1,8 +1,8 @@
 #pragma once
 
 #include <protlm/core/parameter_table.hpp>
-#include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/layers/transformer_xl_layer.hpp>
+#include <protlm/model/open_checkpoint.hpp>
 #include <protlm/model/transformer_xl_config.hpp>
 
 #include <string>
