@@ -46,6 +46,8 @@ struct PretrainElectra : protlm::PretrainingOptions {
             pair.initialise(training.seed);
         else
             pair.take_weights(Pair::load(weights), weights);
+        if (session.rank() == 0)
+            examples::print_notes(name, pair.parameters().notes());
 
         return protlm::pretrain(*this, proteins, pair, objective, session);
     }

@@ -54,7 +54,7 @@ void read_config(Arguments const &arguments, Program &program) {
         return; // the whole command line has the same mistake
     }
     if (program.config.empty() && !weights.empty())
-        program.read_model(protlm::read_model_config(protlm::newest_checkpoint_of(weights)));
+        program.read_model(protlm::read_model_config(protlm::find_weights(weights)));
     if (program.config.empty())
         return;
     auto const fields = protlm::read_fields(program.config);

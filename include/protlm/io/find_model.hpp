@@ -68,6 +68,18 @@ inline std::filesystem::path follow_hub_cache(std::filesystem::path const &path)
 
 } // namespace detail
 
+/// Where the weights to begin a training with are: a file of weights, a model's folder, that of a generator and its
+/// discriminator, the newest checkpoint of the run in `path`, or the revision that is meant in a folder of a hub's
+/// cache.
+/// @throws Error when there are none, with the command that downloads where `path` is the name of a model on a hub
+inline std::filesystem::path find_weights(std::filesystem::path const &path) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(path, ignored))
+        return path;
+    detail::require_model_folder(path);
+    return newest_checkpoint_of(detail::follow_hub_cache(path));
+}
+
 /// The folder with a model's config.json: `path` itself; or the newest undamaged checkpoint of the run in `path`, and
 /// of a generator and its discriminator the latter, which is what embeds (Clark et al., arXiv 2003.10555); or the
 /// revision that is meant in a folder of a hub's cache (models--OWNER--NAME).

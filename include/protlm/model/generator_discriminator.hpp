@@ -78,6 +78,8 @@ class GeneratorDiscriminator {
                   name, ": ", i < theirs.size() ? theirs[i].name : mine[i].name,
                   ": the model to be trained has no tensor of this name and shape, or has one more");
         copy_values(execution_space(), parameters_.values(), other.parameters_.values());
+        for (auto const &note : other.parameters_.notes())
+            parameters_.note(note);
     }
     /// Writes folder/generator/ and folder/discriminator/, each with all that its model needs. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {

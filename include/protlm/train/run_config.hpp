@@ -1,6 +1,6 @@
 #pragma once
 
-#include <protlm/io/checkpoint.hpp>
+#include <protlm/io/find_model.hpp>
 #include <protlm/io/json.hpp>
 #include <protlm/train/settings.hpp>
 
@@ -178,7 +178,7 @@ template <class Program>
 std::vector<std::string> settle_weights(Program &program) {
     if (program.weights.empty())
         return {};
-    std::filesystem::path const folder = newest_checkpoint_of(program.weights);
+    std::filesystem::path const folder = find_weights(program.weights);
     program.weights = folder.string();
     std::error_code ignored;
     if (program.config.empty() || !(std::filesystem::exists(folder / "config.json", ignored) ||
