@@ -103,14 +103,32 @@ BOOST_AUTO_TEST_CASE(the_embedding_is_found_under_every_name_that_it_is_tied_to)
                             to_vector(encoder.parameters().values())));
 }
 
+BOOST_AUTO_TEST_CASE(prefixes_are_left_out_whether_or_not_they_look_like_a_part) {
+    auto const whole = made_t5(), encoder = made_t5(small_t5(), {.decoder = false});
+    for (std::string const prefix : {"module.", "model.", "encoder.", "transformer.", "_orig_mod.model."})
+        for (auto const *model : {&whole, &encoder}) {
+            TemporaryFolder const folder;
+            std::map<std::string, std::string> names;
+            for (auto const &entry : model->parameters().table().entries())
+                names[entry.name] = prefix + entry.name;
+            save_as(*model, folder.path(), names);
+            auto const again = T5<>::load(folder.path());
+            BOOST_TEST(again.heads().decoder == model->heads().decoder);
+            BOOST_TEST(
+                compare_bits(prefix, to_vector(again.parameters().values()), to_vector(model->parameters().values())));
+            BOOST_TEST(again.parameters().notes().size() == 1u);
+        }
+}
+
 BOOST_AUTO_TEST_CASE(an_untied_head_is_its_own_tensor) {
     auto const model = made_t5(untied_and_gated());
     BOOST_TEST(tensor_of(model, "lm_head.weight") != tensor_of(model, "shared.weight"));
     TemporaryFolder const folder;
     save_as(model, folder.path(), {{"lm_head.weight", "something.else"}});
     BOOST_TEST(message_of([&] { T5<>::load(folder.path()); }) ==
-               folder.path().string() +
-                   ": does not fit the model:\n  missing: lm_head.weight (30, 24)\n  surplus: something.else (30, 24)");
+               folder.path().string() + ": does not fit the model: 1 of " +
+                   std::to_string(model.parameters().table().entries().size()) +
+                   " tensors is missing\n  missing: lm_head.weight (30, 24)\n  surplus: something.else (30, 24)");
 }
 
 BOOST_AUTO_TEST_CASE(names_are_hugging_faces_in_their_order) {

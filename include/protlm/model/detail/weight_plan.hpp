@@ -126,7 +126,8 @@ class WeightPlan {
             return "none of its " + all + " tensors is there by its name; is this a checkpoint of another family?";
         std::string text;
         if (!missing_.empty())
-            text = std::to_string(missing_.size()) + " of " + all + " tensors are missing";
+            text = std::to_string(missing_.size()) + " of " + all +
+                   (missing_.size() == 1 ? " tensors is missing" : " tensors are missing");
         if (!wrong_.empty())
             text += (text.empty() ? "" : ", ") + std::to_string(wrong_.size()) + " cannot be taken";
         return text;
