@@ -41,7 +41,10 @@ class TrainingLog {
     /// @param last_step  -1: none of the lines are of this run
     /// @throws Error when a file cannot be written; the log is as it was then
     TrainingLog(std::filesystem::path path, index_t last_step) : path_(std::move(path)) {
-        if (std::filesystem::exists(path_))
+        bool const exists = std::filesystem::exists(path_);
+        check(!exists || std::filesystem::is_regular_file(path_), path_.string(),
+              ": not a regular file"); // a pipe waits
+        if (exists)
             keep_until(last_step);
         file_ = std::fopen(path_.c_str(), "ae");
         check(file_, path_.string(), ": cannot write the log: ", std::strerror(errno));
