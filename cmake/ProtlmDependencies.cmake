@@ -17,7 +17,7 @@ macro(protlm_require name version found)
     endif()
 endmacro()
 
-# Kokkos 3.4 or newer, Eigen, nlohmann-json, zlib, zstd, liblzma where it is, and threads; cuBLAS when Kokkos has CUDA.
+# Kokkos 3.4 or newer, Eigen, nlohmann-json, zlib, zstd, threads, and liblzma and libbz2 where they are; cuBLAS when Kokkos has CUDA.
 # Sets PROTLM_HAVE_CORE, and PROTLM_MISSING to the names of what was not found.
 macro(protlm_find_core)
     set(PROTLM_MISSING "")
@@ -27,7 +27,8 @@ macro(protlm_find_core)
     protlm_find(ZLIB::ZLIB ZLIB QUIET)
     protlm_find(Threads::Threads Threads QUIET)
     protlm_find_zstd()
-    protlm_find_lzma()
+    protlm_find_decompressor(lzma PROTLM_HAVE_LZMA lzma.h lzma liblzma)
+    protlm_find_decompressor(bzip2 PROTLM_HAVE_BZIP2 bzlib.h bz2 bzip2)
     foreach(protlm_target Kokkos::kokkos Eigen3::Eigen nlohmann_json::nlohmann_json ZLIB::ZLIB protlm::zstd
                           Threads::Threads)
         if(NOT TARGET ${protlm_target})
@@ -70,21 +71,19 @@ macro(protlm_find_zstd)
     endif()
 endmacro()
 
-# liblzma, for FASTA files that xz compressed: protlm::lzma, which is empty where there is none. The macro
-# PROTLM_HAVE_LZMA comes with it. CMake's own module for it compiles a program, this does not.
-macro(protlm_find_lzma)
-    if(NOT TARGET protlm::lzma)
-        find_path(PROTLM_LZMA_INCLUDE_DIR lzma.h)
-        find_library(PROTLM_LZMA_LIBRARY NAMES lzma liblzma)
-        mark_as_advanced(PROTLM_LZMA_INCLUDE_DIR PROTLM_LZMA_LIBRARY)
-        add_library(protlm::lzma INTERFACE IMPORTED)
-        if(TARGET LibLZMA::LibLZMA)
-            set_target_properties(protlm::lzma PROPERTIES INTERFACE_LINK_LIBRARIES LibLZMA::LibLZMA
-                                  INTERFACE_COMPILE_DEFINITIONS PROTLM_HAVE_LZMA)
-        elseif(PROTLM_LZMA_INCLUDE_DIR AND PROTLM_LZMA_LIBRARY)
-            set_target_properties(protlm::lzma PROPERTIES INTERFACE_LINK_LIBRARIES "${PROTLM_LZMA_LIBRARY}"
-                                  INTERFACE_INCLUDE_DIRECTORIES "${PROTLM_LZMA_INCLUDE_DIR}"
-                                  INTERFACE_COMPILE_DEFINITIONS PROTLM_HAVE_LZMA)
+# What reads FASTA files that xz or bzip2 compressed, where it is there: protlm::lzma and protlm::bzip2, which are empty
+# otherwise; the macros PROTLM_HAVE_LZMA and PROTLM_HAVE_BZIP2 come with them. CMake's own modules compile programs to
+# find them, this does not.
+macro(protlm_find_decompressor name macro header)
+    if(NOT TARGET protlm::${name})
+        find_path(${macro}_INCLUDE_DIR ${header})
+        find_library(${macro}_LIBRARY NAMES ${ARGN})
+        mark_as_advanced(${macro}_INCLUDE_DIR ${macro}_LIBRARY)
+        add_library(protlm::${name} INTERFACE IMPORTED)
+        if(${macro}_INCLUDE_DIR AND ${macro}_LIBRARY)
+            set_target_properties(protlm::${name} PROPERTIES INTERFACE_LINK_LIBRARIES "${${macro}_LIBRARY}"
+                                  INTERFACE_INCLUDE_DIRECTORIES "${${macro}_INCLUDE_DIR}"
+                                  INTERFACE_COMPILE_DEFINITIONS ${macro})
         endif()
     endif()
 endmacro()

@@ -33,7 +33,7 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
 # ---- Debian packages ------------------------------------------------------------------------------------------------
 
 packages=(g++ cmake make ninja-build ccache mold ca-certificates libeigen3-dev nlohmann-json3-dev libcli11-dev
-    zlib1g-dev libzstd-dev liblzma-dev libhdf5-dev libopenmpi-dev openmpi-bin libbenchmark-dev)
+    zlib1g-dev libzstd-dev liblzma-dev libbz2-dev libhdf5-dev libopenmpi-dev openmpi-bin libbenchmark-dev)
 test_packages=(libboost-test-dev clang-14 libclang-rt-14-dev libomp-14-dev)
 quickstart_packages=(gnuplot-nox mmseqs2-examples)
 docs_packages=(doxygen)

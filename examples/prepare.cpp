@@ -34,7 +34,8 @@ void describe(CLI::App &app, Options &options) {
                     "Example: prepare uniref50.fasta.gz --output uniref50.store --held-out 0.01 --deduplicate\n"
                     "An interrupted run leaves no store behind and begins anew; an older store of the same name stays "
                     "until the new one is complete. While it works, index and ids are on the disk twice.");
-    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd or xz; '-' is standard input")->required();
+    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd, xz or bzip2; '-' is standard input")
+        ->required();
     app.add_option("-o,--output", options.output,
                    "store to write, which replaces an older store; in an existing folder it is named proteins.store")
         ->required();

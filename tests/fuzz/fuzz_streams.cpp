@@ -1,4 +1,4 @@
-// libFuzzer target: whatever the bytes of a gzip, zstd or xz file, reading it as FASTA ends in sound records or a
+// libFuzzer target: whatever the bytes of a gzip, zstd, xz or bzip2 file, reading it as FASTA ends in sound records or a
 // protlm::Error that names it, and a pipe gives what the file gives. The last byte of an input says what to do with the
 // rest: read it as it is, or compress it and damage one byte, so that the decompressors get beyond their headers.
 

@@ -53,11 +53,11 @@ struct FastaCounts {
 };
 
 /// Reads proteins from FASTA, one after the other, in constant memory beside the longest record.
-/// Takes plain files (memory-mapped), gzip, zstd, xz where protlm was built with liblzma, pipes and standard input,
-/// told apart by their first bytes; LF and CRLF; wrapped and single-line sequences in either case. Blank lines, lines
-/// that begin with ';', white space and '-' in sequences and '*' at their end are skipped. The last line needs no line
-/// end. Headers are UTF-8 of at most 1 MiB without control characters; Latin-1 is converted, and counted. A record has
-/// at most 2^27 residues.
+/// Takes plain files (memory-mapped), gzip, zstd, xz and bzip2 where protlm was built with what reads them, pipes and
+/// standard input, told apart by their first bytes; LF and CRLF; wrapped and single-line sequences in either case.
+/// Blank lines, lines that begin with ';', white space and '-' in sequences and '*' at their end are skipped. The last
+/// line needs no line end. Headers are UTF-8 of at most 1 MiB without control characters; Latin-1 is converted, and
+/// counted. A record has at most 2^27 residues.
 ///
 ///     FastaReader reader({"proteins.fasta.gz"}, Vocabulary::protbert());
 ///     while (auto const record = reader.next())

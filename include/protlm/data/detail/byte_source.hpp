@@ -57,11 +57,16 @@ class MappedSlices {
     std::uint64_t consumed_ = 0;
 };
 
+using ByteSource = std::variant<MappedSlices, PlainStream, GzipStream, ZstdStream
 #ifdef PROTLM_HAVE_LZMA
-using ByteSource = std::variant<MappedSlices, PlainStream, GzipStream, ZstdStream, XzStream>;
-#else
-using ByteSource = std::variant<MappedSlices, PlainStream, GzipStream, ZstdStream>;
+                                ,
+                                XzStream
 #endif
+#ifdef PROTLM_HAVE_BZIP2
+                                ,
+                                Bzip2Stream
+#endif
+                                >;
 
 /// True when `bytes` begin as `magic` does.
 inline bool begins_with(Bytes bytes, std::string_view magic) {
@@ -89,6 +94,25 @@ inline std::string_view other_kind(Bytes bytes, bool packed) {
     return {};
 }
 
+/// @throws Error where protlm was built without what reads it
+inline ByteSource open_xz(Descriptor input) {
+#ifdef PROTLM_HAVE_LZMA
+    return ByteSource(std::in_place_type<XzStream>, std::move(input));
+#else
+    fail(input.name(), ": is compressed by xz, and protlm was built without liblzma; give the output of 'xz -dc' as "
+                       "standard input");
+#endif
+}
+inline ByteSource open_bzip2(Descriptor input) {
+#ifdef PROTLM_HAVE_BZIP2
+    return ByteSource(std::in_place_type<Bzip2Stream>, std::move(input));
+#else
+    fail(input.name(),
+         ": is compressed by bzip2, and protlm was built without libbz2; give the output of 'bzip2 -dc' as "
+         "standard input");
+#endif
+}
+
 /// Opens a file, a pipe or standard input ("-"); what it holds is told by its first bytes, not by its name.
 /// @throws Error when it cannot be opened, or is compressed in a way that is not supported
 inline ByteSource open_source(std::string const &path) {
@@ -100,17 +124,10 @@ inline ByteSource open_source(std::string const &path) {
         return ByteSource(std::in_place_type<GzipStream>, std::move(input));
     if (skippable_frame || begins_with(head, "\x28\xB5\x2F\xFD"))
         return ByteSource(std::in_place_type<ZstdStream>, std::move(input));
-    if (begins_with(head, xz_magic)) {
-#ifdef PROTLM_HAVE_LZMA
-        return ByteSource(std::in_place_type<XzStream>, std::move(input));
-#else
-        fail(input.name(),
-             ": is compressed by xz, and protlm was built without liblzma; give the output of 'xz -dc' as "
-             "standard input");
-#endif
-    }
-    check(!begins_with(head, "BZh"), input.name(),
-          ": is compressed by bzip2, which is not supported; give the output of 'bzip2 -dc' as standard input");
+    if (begins_with(head, xz_magic))
+        return open_xz(std::move(input));
+    if (begins_with(head, "BZh"))
+        return open_bzip2(std::move(input));
     if (input.is_regular() && path != "-")
         return ByteSource(std::in_place_type<MappedSlices>, MappedFile(path));
     return ByteSource(std::in_place_type<PlainStream>, std::move(input));

@@ -8,8 +8,12 @@
 #ifdef PROTLM_HAVE_LZMA
 #include <lzma.h>
 #endif
+#ifdef PROTLM_HAVE_BZIP2
+#include <bzlib.h>
+#endif
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -154,6 +158,55 @@ class XzStream {
     Descriptor input_;
     std::vector<std::uint8_t> output_;
     std::unique_ptr<lzma_stream, End> stream_{new lzma_stream LZMA_STREAM_INIT};
+    bool ended_ = false;
+};
+#endif
+
+#ifdef PROTLM_HAVE_BZIP2
+/// Bzip2 with any number of streams, as pbzip2 writes them.
+class Bzip2Stream {
+  public:
+    explicit Bzip2Stream(Descriptor input) : input_(std::move(input)), output_(std::size_t(1) << 18) { begin(); }
+    Bytes read() {
+        while (true) {
+            Bytes const bytes = input_.peek(3);
+            if (ended_ && bytes.empty())
+                return {};
+            check(!bytes.empty(), input_.name(), ": the bzip2 data end too early (truncated file?)");
+            if (ended_) {
+                check(bytes.size() >= 3 && std::memcmp(bytes.data(), "BZh", 3) == 0, input_.name(),
+                      ": bytes after the bzip2 data that are no bzip2 data");
+                begin();
+            }
+            stream_->next_in = const_cast<char *>(reinterpret_cast<char const *>(bytes.data()));
+            stream_->avail_in = static_cast<unsigned>(bytes.size());
+            stream_->next_out = reinterpret_cast<char *>(output_.data());
+            stream_->avail_out = static_cast<unsigned>(output_.size());
+            int const result = BZ2_bzDecompress(stream_.get());
+            check(result == BZ_OK || result == BZ_STREAM_END, input_.name(), ": damaged bzip2 data");
+            input_.skip(bytes.size() - stream_->avail_in);
+            ended_ = result == BZ_STREAM_END;
+            if (std::size_t const size = output_.size() - stream_->avail_out; size > 0)
+                return {output_.data(), size};
+        }
+    }
+    std::uint64_t consumed() const { return input_.consumed(); }
+
+  private:
+    struct End {
+        void operator()(bz_stream *stream) const {
+            BZ2_bzDecompressEnd(stream);
+            delete stream;
+        }
+    };
+    void begin() {
+        stream_.reset(new bz_stream{});
+        check(BZ2_bzDecompressInit(stream_.get(), 0, 0) == BZ_OK, input_.name(), ": cannot start libbz2");
+        ended_ = false;
+    }
+    Descriptor input_;
+    std::vector<std::uint8_t> output_;
+    std::unique_ptr<bz_stream, End> stream_;
     bool ended_ = false;
 };
 #endif
