@@ -230,6 +230,34 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_an_error) {
                (folder / "discriminator").string() + ": has no detection head");
 }
 
+BOOST_AUTO_TEST_CASE(prefixes_of_wrappers_are_left_out) {
+    Electra<> discriminator(electra(24), {.masked = false, .detection = true});
+    discriminator.initialise(1);
+    check_prefixes(discriminator);
+    Albert<> albert(small_factored_config<AlbertConfig>(), {});
+    albert.initialise(1);
+    check_prefixes(albert);
+}
+
+BOOST_AUTO_TEST_CASE(embeddings_that_differ_before_they_are_shared_are_told) {
+    using Pair = GeneratorDiscriminator<Electra<>, Electra<>>;
+    TemporaryFolder const one, other;
+    std::uint64_t seed = 1;
+    for (auto const *folder : {&one, &other}) {
+        Pair pair(electra(12), electra(24));
+        pair.initialise(seed++);
+        pair.save(folder->path());
+        BOOST_TEST(Pair::load(folder->path()).parameters().notes().empty());
+    }
+    std::filesystem::remove_all(one / "generator");
+    std::filesystem::copy(other / "generator", one / "generator");
+    auto const notes = Pair::load(one.path()).parameters().notes();
+    BOOST_REQUIRE(notes.size() == 1u);
+    BOOST_TEST((notes[0].find("electra.embeddings.word_embeddings.weight of the generator has other values") !=
+                std::string::npos),
+               notes[0]);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include <protlm/model/bert.hpp>
 #include <support/message_of.hpp>
+#include <support/temporary_folder.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -62,6 +63,23 @@ auto example_loss(Model const &model, Context &context, Example const &example) 
     return model.token_loss(
         context, gather_rows(context, model.encode(context, packed), context.template upload<index_t>(example.rows)),
         context.template upload<std::int32_t>(example.labels));
+}
+
+/// Saves a model with prefixes before all names, and expects that loading leaves them out and says so.
+template <class Model>
+void check_prefixes(Model const &model) {
+    for (std::string const prefix : {"module.", "_orig_mod.", "model.", "base_model.model.", "wrapped.module."}) {
+        TemporaryFolder const folder;
+        model.save(folder.path());
+        auto entries = model.parameters().table().entries();
+        for (auto &entry : entries)
+            entry.name.insert(0, prefix);
+        save_weights(model.parameters(), entries, folder / "model.safetensors");
+        auto const again = Model::load(folder.path()), encoder = Model::load_encoder(folder.path());
+        BOOST_TEST((to_vector(again.parameters().values()) == to_vector(model.parameters().values())), prefix);
+        BOOST_TEST(again.parameters().notes().size() == 1u);
+        BOOST_TEST(encoder.parameters().notes().size() == 1u);
+    }
 }
 
 } // namespace protlm::test

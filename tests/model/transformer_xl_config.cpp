@@ -256,6 +256,8 @@ BOOST_AUTO_TEST_CASE(checkpoints_of_other_classes_are_read) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(prefixes_of_wrappers_are_left_out) { check_prefixes(made_transformer_xl()); }
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

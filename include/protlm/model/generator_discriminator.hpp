@@ -63,6 +63,9 @@ class GeneratorDiscriminator {
         GeneratorDiscriminator pair(g.config(), g.heads(), d.config(), d.heads());
         pair.take(g.parameters(), "generator.");
         pair.take(d.parameters(), "discriminator.");
+        if (auto const changed = pair.first_changed(g.parameters(), "generator."); !changed.empty())
+            pair.parameters_.note(folder.string() + ": " + changed +
+                                  " of the generator has other values than the discriminator's, which both share now");
         for (auto const *notes : {&g.parameters().notes(), &d.parameters().notes()})
             for (auto const &note : *notes)
                 pair.parameters_.note(note);
@@ -168,6 +171,21 @@ class GeneratorDiscriminator {
     }
 
     /// Copies all tensors of a model of its own into this table.
+    /// The first tensor of `from` whose values are not those taken from it, because another was taken to their place.
+    std::string first_changed(Params const &from, std::string const &prefix) const {
+        auto const &entries = from.table().entries();
+        auto const part = part_of_table(parameters_.table(), from.table(), {prefix});
+        for (std::size_t i = 0; shared_ && i < part.size(); ++i) {
+            auto const size = static_cast<std::size_t>(part[i].size());
+            std::vector<scalar_type> mine(size), theirs(size);
+            using Values = VectorView<scalar_type const, execution_space>;
+            copy_to_host(execution_space(), mine.data(), Values(parameters_.values().data() + part[i].offset, size));
+            copy_to_host(execution_space(), theirs.data(), Values(from.values().data() + entries[i].offset, size));
+            if (mine != theirs)
+                return part[i].name;
+        }
+        return {};
+    }
     void take(Params const &from, std::string const &prefix) {
         auto const &entries = from.table().entries();
         auto const part = part_of_table(parameters_.table(), from.table(), {prefix});
