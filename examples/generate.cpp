@@ -134,7 +134,7 @@ void generate_transformer_xl(Options o, std::filesystem::path const &folder) {
 void generate(Options o) {
     std::vector<std::filesystem::path> inputs(o.inputs.begin(), o.inputs.end());
     inputs.emplace_back(o.model);
-    examples::check_ending(o.output, {".gz", ".zst", ".h5", ".tsv", ".csv", ".safetensors", "/-"}, "plain FASTA",
+    examples::check_ending(o.output, {".gz", ".zst", ".h5", ".tsv", ".csv", ".safetensors"}, "plain FASTA",
                            "NAME.fasta");
     protlm::check_output(o.output, inputs, o.force);
     auto const folder = protlm::find_model(o.model);

@@ -2,6 +2,7 @@
 
 #include <support/driver.hpp>
 #include <support/fasta_input.hpp>
+#include <support/outputs.hpp>
 
 #include <protlm/core/file_lock.hpp>
 #include <protlm/core/output.hpp>
@@ -89,8 +90,11 @@ void check_outputs(Options const &options) {
     std::vector<std::filesystem::path> inputs(options.inputs.begin(), options.inputs.end());
     inputs.emplace_back(options.vocabulary);
     protlm::check_output(options.output, inputs, options.force, protlm::TokenStore::recognise);
+    examples::check_ending(options.output, {".fasta", ".fa", ".gz", ".zst", ".h5", ".json"}, "a token store",
+                           "NAME.store");
     if (options.held_out_fasta.empty())
         return;
+    examples::check_ending(options.held_out_fasta, {".gz", ".zst", ".xz", ".store"}, "plain FASTA", "NAME.fasta");
     protlm::check_output(options.held_out_fasta, inputs, options.force);
     protlm::check_different_outputs(options.output, options.held_out_fasta);
 }

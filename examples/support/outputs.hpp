@@ -6,6 +6,8 @@
 #include <protlm/core/file.hpp>
 #include <protlm/core/output.hpp>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -14,13 +16,17 @@
 
 namespace examples {
 
-/// Refuses an output whose name promises another kind of file than `what`, so that nobody opens it as that.
+/// Refuses standard output, and a name that promises another kind of file than `what`, so that nobody opens it as that.
 /// @param expected  how it could be named, for the message
 /// @throws WrongUsage
 inline void check_ending(std::string const &output, std::vector<std::string_view> const &wrong, std::string const &what,
                          std::string const &expected) {
+    if (output == "-")
+        throw WrongUsage("the output cannot go to standard output: name a file");
+    auto name = output;
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
     for (auto const &end : wrong)
-        if (output.ends_with(end))
+        if (name.ends_with(end))
             throw WrongUsage(output + ": ends in " + std::string(end) + ", but is to be " + what + "; name it " +
                              expected);
 }

@@ -162,6 +162,10 @@ BOOST_AUTO_TEST_CASE(a_reader_that_leaves_is_no_error) {
 
 BOOST_AUTO_TEST_CASE(closed_outputs_do_not_become_files) {
     folder.write("in.fasta", fasta_text(50, 60));
+    BOOST_TEST(run("DRIVERS/prepare -q in.fasta -o -").status == 2);
+    BOOST_TEST(run("DRIVERS/prepare -q in.fasta -o s.store.gz").status == 2);
+    BOOST_TEST(run("DRIVERS/prepare -q in.fasta -o s.store --held-out 0.5 --write-held-out h.fasta.gz").status == 2);
+    BOOST_TEST(run("ls").output.find(".gz") == std::string::npos);
     BOOST_TEST(run("DRIVERS/prepare -q in.fasta -o s.store").status == 0);
     BOOST_TEST(run("DRIVERS/prepare in.fasta -o t.store >&- 2>&- <&-").status == 1); // the summary is lost
     BOOST_TEST(run("cmp s.store t.store").status == 0);
@@ -232,6 +236,8 @@ BOOST_AUTO_TEST_CASE(convert_takes_runs_and_names_its_output_truly) {
     };
     fails("a.safetensors b.bin", 2,
           "b.bin: ends in .bin, but is to be safetensors; name it NAME.safetensors, or a new");
+    fails("a.safetensors B.PT", 2, "B.PT: ends in .pt");
+    fails("a.safetensors -", 2, "cannot go to standard output");
     fails("a.safetensors b.safetensors", 1, "b.safetensors: exists (--force replaces it)");
     fails("-f a.safetensors ./a.safetensors", 1, "./a.safetensors: is an input");
     fails("run run", 1, "run: exists; give a new folder");

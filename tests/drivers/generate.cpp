@@ -162,6 +162,7 @@ BOOST_AUTO_TEST_CASE(messages_say_what_is_wrong) {
     usage("xl -o out.fasta.gz", "--output is given 2 times");
     BOOST_TEST(has(message("xl -o out.fasta.gz"), "out.fasta.gz: ends in .gz, but is to be plain FASTA"));
     BOOST_TEST(has(message("xl in.fasta -f -o ./in.fasta"), "./in.fasta: is an input"));
+    BOOST_TEST(has(message("xl -o -"), "the output cannot go to standard output: name a file"));
     folder.write("twice.fasta", ">P1 a\nMKT\n>P1 b\nMKV\n");
     BOOST_TEST(has(message("xl twice.fasta -o out.fasta"), "two proteins have the id P1"));
     BOOST_TEST(has(message("t5 in.fasta -o out.fasta --mask X"), "letter '?' (record P1) is not in the alphabet"));
