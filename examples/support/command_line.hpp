@@ -117,8 +117,11 @@ class HelpFormatter : public CLI::Formatter {
         std::string text;
         if (option->get_type_size() != 0) {
             text = option->get_type_name().empty() ? "" : " " + get_label(option->get_type_name());
-            text += option->get_default_str().empty() ? "" : "=" + option->get_default_str();
-            text += option->get_expected_max() == CLI::detail::expected_max_vector_size ? " ..." : "";
+            auto const now = option->get_default_str();
+            bool const list = now.starts_with('[') && now.ends_with(']');
+            text += now.empty() ? "" : "=" + (list ? now.substr(1, now.size() - 2) : now);
+            bool const many = option->get_expected_max() == CLI::detail::expected_max_vector_size;
+            text += !many ? "" : option->get_positional() ? " ..." : " (may be repeated)";
             text += option->get_required() ? " " + get_label("REQUIRED") : "";
         }
         return text;
