@@ -115,7 +115,7 @@ int status_of(Run &run, Session const &session) {
 template <class Session>
 int report_failure(char const *program, Session const &session, std::string const &message, int status = 1) {
     if (session.rank() > 0)
-        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        std::this_thread::sleep_for(std::chrono::seconds(2));
     std::string const rank = session.size() > 1 ? "rank " + std::to_string(session.rank()) + ": " : "";
     std::fputs((std::string(program) + ": " + rank + message + '\n').c_str(), stderr); // one call: lines do not mix
     std::fflush(stderr);

@@ -1,5 +1,6 @@
 // What a run is made of: log, options, signals, time budget, unigram baseline.
 
+#include "io/full_disk.hpp"
 #include "small_run.hpp"
 #include "support/compare.hpp"
 
@@ -37,6 +38,23 @@ BOOST_AUTO_TEST_CASE(log_lines_are_flushed_and_later_steps_removed) {
     BOOST_REQUIRE(lines.size() == 3);
     BOOST_TEST(lines[2]["step"].get<int>() == 3);
     BOOST_CHECK_THROW(TrainingLog(folder / "missing" / "log.jsonl", 0), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_line_that_does_not_fit_is_not_begun) {
+    TemporaryFolder const folder;
+    TrainingLog log(folder / "log.jsonl", 0);
+    LogEntry entry;
+    entry.step = 1;
+    log.write(entry);
+    auto const before = read_file(folder / "log.jsonl");
+    entry.step = 2;
+    {
+        FullDisk const full(before.size() + 10);
+        BOOST_CHECK_THROW(log.write(entry), Error);
+    }
+    BOOST_TEST(read_file(folder / "log.jsonl") == before);
+    log.write(entry);
+    BOOST_TEST(read_log(folder.path()).size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(options_round_trip_and_refuse_what_they_do_not_know) {

@@ -36,7 +36,8 @@ struct MaskedLanguageModel {
     double random = 0.1;
     static constexpr char const *predicts = "masked residues";
 
-    /// @throws Error when a probability is not in [0, 1], the rate is 0, `mask + random` exceeds 1, or there is no mask token
+    /// @throws Error when a probability is not in [0, 1], the rate is 0, `mask + random` exceeds 1, or there is no mask
+    /// token
     void validate(Vocabulary const &vocabulary) const {
         check(rate > 0 && rate <= 1, "MaskedLanguageModel: rate is ", rate, ", expected above 0 and at most 1");
         check(mask >= 0 && random >= 0 && mask + random <= 1 + 1e-9, "MaskedLanguageModel: mask is ", mask,

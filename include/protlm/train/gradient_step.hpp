@@ -73,9 +73,8 @@ class GradientStep {
         if (!finite || bad >= 0) {
             result.not_finite = bad >= 0 ? "the gradient of " + parameters_->table()[bad].name : "the loss";
             require_finite_weights(context.exec(), step);
-            check(on_not_finite == NotFinite::skip,
-                  Setting{"skip_non_finite", "how many such steps in a row to pass over"}, "step ", step, ": ",
-                  result.not_finite, " is not finite");
+            check(on_not_finite == NotFinite::skip, Setting{"skip_non_finite", "N passes over N such steps in a row"},
+                  "step ", step, ": ", result.not_finite, " is not finite");
             ++skipped_;
             return result;
         }

@@ -6,9 +6,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -46,14 +48,7 @@ class TrainingLog {
               ": not a regular file"); // a pipe waits
         if (exists)
             keep_until(last_step);
-        file_ = std::fopen(path_.c_str(), "ae");
-        check(file_, path_.string(), ": cannot write the log: ", std::strerror(errno));
-    }
-    TrainingLog(TrainingLog const &) = delete;
-    TrainingLog &operator=(TrainingLog const &) = delete;
-    ~TrainingLog() {
-        if (file_)
-            std::fclose(file_);
+        file_.emplace(path_);
     }
 
     /// Where lines go that a resume took back: "run/log.abandoned.jsonl" for "run/log.jsonl".
@@ -61,7 +56,7 @@ class TrainingLog {
         return path.replace_extension(".abandoned.jsonl");
     }
 
-    /// @throws Error, for example when the disk is full
+    /// @throws Error, for example when the disk is full; no part of the line is in the file then
     void write(LogEntry const &entry) {
         nlohmann::ordered_json line;
         line["step"] = entry.step;
@@ -79,11 +74,22 @@ class TrainingLog {
         line["tokens"] = entry.tokens;
         line["seconds"] = std::round(entry.seconds * 1000) / 1000;
         std::string const text = line.dump() + '\n';
-        bool const written = std::fwrite(text.data(), 1, text.size(), file_) == text.size() && std::fflush(file_) == 0;
-        check(written, path_.string(), ": cannot write the log: ", std::strerror(errno));
+        append(file_->descriptor, path_, text);
     }
 
   private:
+    /// Opened for lines at its end.
+    struct File {
+        int descriptor;
+        explicit File(std::filesystem::path const &path)
+            : descriptor(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) {
+            check(descriptor >= 0, path.string(), ": cannot write the log: ", std::strerror(errno));
+        }
+        File(File const &) = delete;
+        File &operator=(File const &) = delete;
+        ~File() { ::close(descriptor); }
+    };
+
     static void put(nlohmann::ordered_json &line, char const *name, std::optional<double> value) {
         if (value)
             line[name] = *value;
@@ -100,23 +106,36 @@ class TrainingLog {
             (json["step"].get<index_t>() <= last_step ? kept : others) += line + '\n';
         }
         check(!old.bad(), path_.string(), ": cannot read the log: ", std::strerror(errno));
-        if (!others.empty())
-            append(abandoned_log(path_), "{\"abandoned_after_step\":" + std::to_string(last_step) + "}\n" + others);
+        if (!others.empty()) {
+            auto const aside = abandoned_log(path_);
+            append(File(aside).descriptor, aside,
+                   "{\"abandoned_after_step\":" + std::to_string(last_step) + "}\n" + others);
+        }
+        std::error_code error;
+        if (std::filesystem::file_size(path_, error) == kept.size() && !error)
+            return; // nothing to remove
         AtomicFile file(path_);
         file.write(kept);
         file.commit();
     }
-    static void append(std::filesystem::path const &path, std::string const &text) {
-        std::FILE *const file = std::fopen(path.c_str(), "ae");
-        check(file, path.string(), ": cannot write the log: ", std::strerror(errno));
-        bool const written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-        int const reason = errno;
-        bool const closed = std::fclose(file) == 0;
-        check(written && closed, path.string(), ": cannot write the log: ", std::strerror(written ? errno : reason));
+    /// Appends all of `text` or nothing: a torn line would spoil the next one.
+    static void append(int file, std::filesystem::path const &path, std::string const &text) {
+        off_t const before = ::lseek(file, 0, SEEK_END);
+        for (std::size_t done = 0; done < text.size();) {
+            ssize_t const some = ::write(file, text.data() + done, text.size() - done);
+            int const reason = errno;
+            if (some < 0 && reason == EINTR)
+                continue;
+            if (some <= 0 && ::ftruncate(file, before) != 0) {
+                // the torn line stays: the next start removes it
+            }
+            check(some > 0, path.string(), ": cannot write the log: ", std::strerror(reason));
+            done += static_cast<std::size_t>(some);
+        }
     }
 
     std::filesystem::path path_;
-    std::FILE *file_ = nullptr;
+    std::optional<File> file_;
 };
 
 } // namespace protlm::inline v0

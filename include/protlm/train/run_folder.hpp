@@ -95,8 +95,14 @@ class RunFolder {
     }
 
     /// Leaves a file status.json, which tells scripts how the run ended. @param state  "finished" or "stopped"
-    void leave_status(char const *state, index_t step, std::filesystem::path const &checkpoint) const {
-        write_json(folder_ / status_file, {{"state", state}, {"step", step}, {"checkpoint", checkpoint.string()}});
+    /// @returns false when it cannot be written
+    bool leave_status(char const *state, index_t step, std::filesystem::path const &checkpoint) const {
+        try {
+            write_json(folder_ / status_file, {{"state", state}, {"step", step}, {"checkpoint", checkpoint.string()}});
+        } catch (Error const &) {
+            return false;
+        }
+        return true;
     }
 
     std::filesystem::path const &path() const { return folder_; }

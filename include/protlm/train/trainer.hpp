@@ -116,7 +116,7 @@ class Trainer {
             if (!interrupted && due(options_.evaluate_every))
                 evaluate(inference, loss, entry);
             if (log)
-                log->write(entry);
+                record(*log, entry, context.exec(), write_model);
             progress.update(double(state_.step - started_at_.step), note(entry));
             if (due(options_.checkpoint_every) && !interrupted)
                 save(context.exec(), write_model);
@@ -258,6 +258,17 @@ class Trainer {
         checkpoint_ = folder;
     }
 
+    /// A disk that is full must not cost what was learned: a checkpoint makes room for the line, or is there at least.
+    template <class WriteModel>
+    void record(TrainingLog &log, LogEntry const &entry, Exec const &exec, WriteModel &write_model) {
+        try {
+            log.write(entry);
+        } catch (Error const &) {
+            save(exec, write_model);
+            log.write(entry);
+        }
+    }
+
     /// About what a checkpoint takes: the optimizer's arrays, the weights, and the model in float32.
     std::uint64_t checkpoint_bytes() const {
         auto const extent = static_cast<std::uint64_t>(parameters_->table().extent());
@@ -286,8 +297,8 @@ class Trainer {
             if (log)
                 log->write(entry);
         }
-        if (folder_)
-            folder_->leave_status(interrupted ? "stopped" : "finished", state_.step, checkpoint_);
+        if (folder_ && !folder_->leave_status(interrupted ? "stopped" : "finished", state_.step, checkpoint_))
+            notes_.warn("cannot write status.json into " + output_.string());
         return outcome(context, interrupted);
     }
 
