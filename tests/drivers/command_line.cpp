@@ -246,6 +246,31 @@ BOOST_AUTO_TEST_CASE(convert_takes_runs_and_names_its_output_truly) {
     BOOST_TEST(!std::filesystem::exists(folder / "b.bin"));
 }
 
+BOOST_AUTO_TEST_CASE(convert_says_the_precision_and_what_it_will_not_read) {
+    std::string const model = PROTLM_TEST_FIXTURES "/released/prot_bert";
+    BOOST_TEST(run("DRIVERS/convert -q '" + model + "' half --precision float16").status == 0);
+    BOOST_TEST(has(read_file(folder / "half/config.json"), "type\": \"float16\""),
+               read_file(folder / "half/config.json"));
+    BOOST_TEST(run("cp half/model.safetensors half/pytorch_model.bin").status == 0);
+    auto const both = run("DRIVERS/convert -q half again");
+    BOOST_TEST(both.status == 0);
+    BOOST_TEST(both.error ==
+               "convert: note: half: holds model.safetensors and pytorch_model.bin; the former is read\n");
+    auto const fails = [&](std::string const &arguments, std::string const &message) {
+        auto const ran = run("DRIVERS/convert " + arguments);
+        BOOST_TEST(ran.status == 1, arguments);
+        BOOST_TEST(has(ran.error, message), ran.error);
+    };
+    fails("--inspect Rostlab/prot_bert", "'hf download Rostlab/prot_bert --local-dir prot_bert' makes the folder");
+    BOOST_TEST(run("cp half/model.safetensors half/model.safetensors.index.json").status == 0);
+    fails("--inspect half", "half: holds both model.safetensors and model.safetensors.index.json; one of them is old");
+    folder.write("half/config.json", R"({"model_type": "bert", "quantization_config": {"quant_method": "gptq"}})");
+    BOOST_TEST(run("rm half/model.safetensors.index.json").status == 0);
+    fails("half none", "half: its weights are quantised (config.json: quantization_config: gptq)");
+    BOOST_TEST(run("DRIVERS/convert --inspect half").output.find("quantised   config.json") != std::string::npos);
+    BOOST_TEST(!std::filesystem::exists(folder / "none"));
+}
+
 BOOST_AUTO_TEST_CASE(amino_acid_map_replaces_nothing_unasked) {
     std::string const model = PROTLM_TEST_FIXTURES "/released/prot_bert";
     folder.write("map.gp", "mine");
