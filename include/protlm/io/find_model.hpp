@@ -3,6 +3,7 @@
 #include <protlm/io/checkpoint.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <string>

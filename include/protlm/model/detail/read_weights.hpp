@@ -1,11 +1,13 @@
 #pragma once
 
 #include <protlm/core/copy.hpp>
+#include <protlm/core/floating_point.hpp>
 #include <protlm/core/parameters.hpp>
 #include <protlm/model/detail/weight_plan.hpp>
 
-#include <bit>
 #include <cstdint>
+#include <cstring>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <vector>
