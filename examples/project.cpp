@@ -121,6 +121,8 @@ void check_outputs(Options const &options) {
 void project(Options const &options) {
     check_outputs(options);
     auto proteins = examples::read_vectors(options.inputs, options.composition, options.layer);
+    if (!options.quiet && !proteins.note.empty())
+        std::fprintf(stderr, "project: note: %s\n", proteins.note.c_str());
     looking::Map map{
         options.title.empty() ? looking::title_of(proteins.what) : options.title, "", "", proteins.ids, {}, {}};
     map.labels.resize(map.ids.size());

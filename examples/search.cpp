@@ -120,11 +120,11 @@ void search(Options const &options) {
     auto database = alone ? queries : read(options.database);
     protlm::check(queries.width == database.width, options.queries, " has vectors of ", queries.width, ", ",
                   options.database, " of ", database.width, ": they come from different models");
-    if (queries.weights != database.weights)
-        std::fprintf(stderr,
-                     "search: warning: the weights behind the two files differ (%s; %s): cosines say nothing "
-                     "unless they are one model, saved twice\n",
-                     queries.what.c_str(), database.what.c_str());
+    if (auto const why = protlm::difference(queries, database); !why.empty())
+        std::fprintf(stderr, "search: warning: %s\n", why.c_str());
+    for (auto const *file : {&queries, &database})
+        if (!options.quiet && !file->note.empty() && (!alone || file == &queries))
+            std::fprintf(stderr, "search: note: %s\n", file->note.c_str());
     if (options.centre) {
         centre(queries.values, database.values, static_cast<std::size_t>(queries.width));
         auto const all = database.values;

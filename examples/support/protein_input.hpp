@@ -32,6 +32,8 @@ inline void check_kind(std::string const &path, bool composition) {
         return;
     std::error_code ignored;
     auto const status = std::filesystem::status(path, ignored);
+    if (!composition && std::filesystem::exists(path + ".partial", ignored) && !std::filesystem::exists(status))
+        return; // the reader says how to complete it
     protlm::check(std::filesystem::exists(status), path, ": no such file");
     protlm::check(!std::filesystem::is_directory(status), path, ": is a folder, expected ",
                   composition ? "a FASTA file" : "an embedding file");

@@ -312,6 +312,15 @@ BOOST_AUTO_TEST_CASE(other_programs_files_of_one_vector_a_protein) {
         file.add_floats("A0A023", {1, 4}, H5T_IEEE_F64LE, 10);
         file.add_floats("Q9", {4}, H5T_IEEE_F32LE, 20);
     }
+    {
+        hid_t const access = H5Pcreate(H5P_FILE_ACCESS);
+        H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+        hid_t const file = H5Fcreate((folder / "latest.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+        H5Pclose(access), H5Fclose(file);
+        RawFile const latest(folder / "latest.h5");
+        latest.add_floats("P1", {4});
+    }
+    BOOST_TEST((EmbeddingReader(folder / "latest.h5").protein(0) == std::vector<float>{0, 1, 2, 3}));
     EmbeddingReader const reader(folder / "uniprot.h5");
     BOOST_TEST((reader.info().layout == EmbeddingLayout::flat));
     BOOST_TEST(reader.ids() == (std::vector<std::string>{"A0A023", "P12345", "Q9"}), boost::test_tools::per_element());
@@ -423,6 +432,29 @@ BOOST_AUTO_TEST_CASE(per_id_files_hold_proteins_alone_in_the_order_of_the_input)
         BOOST_TEST(root.dataset(name).attribute<int>("length") == 1);
     }
     BOOST_TEST(root.heap_text("model_name") == "bert");
+}
+
+BOOST_AUTO_TEST_CASE(proteins_and_residues_go_into_files_of_their_own) {
+    TemporaryFolder const folder;
+    write_file(folder / "both.h5", EmbeddingLayout::packed);
+    EmbeddingReader const both(folder / "both.h5");
+    auto info = both.info();
+    info.layout = EmbeddingLayout::per_id;
+    info.per_residue = false;
+    copy_embeddings(both, folder / "proteins.h5", info);
+    info.per_residue = true, info.pooling = "none", info.precision = DataType::f16;
+    copy_embeddings(both, folder / "residues.h5", info);
+    EmbeddingReader const proteins(folder / "proteins.h5"), residues(folder / "residues.h5");
+    for (index_t i = 0; i < both.size(); ++i) {
+        BOOST_TEST((proteins.protein(i) == rows(i, -1, 0)));
+        BOOST_TEST((residues.residues(i) == rows(i, 0, lengths[std::size_t(i)])));
+    }
+    BOOST_TEST((proteins.ids() == ids && residues.ids() == ids && residues.lengths() == lengths));
+    BOOST_TEST(has(message_of([&] { copy_embeddings(proteins, folder / "x.h5", info); }), "holds no residues for"));
+    info = both.info(), info.pooling = "max";
+    BOOST_TEST(has(message_of([&] { copy_embeddings(both, folder / "x.h5", info); }), "by pooling mean, not by max"));
+    info = both.info(), info.layers = {3};
+    BOOST_TEST(has(message_of([&] { copy_embeddings(both, folder / "x.h5", info); }), "has no layer 3, only 4"));
 }
 
 BOOST_AUTO_TEST_CASE(utf_8_is_told_from_what_is_none) {

@@ -130,9 +130,14 @@ class Hdf5Group : public Hdf5Object {
     /// Links that lead elsewhere are not followed: they may lead out of the file.
     void check_here(std::string const &key, char const *what) const {
         check(key.find('/') == key.npos && key != ".", name(), ": \"", key, "\" is no name in this group");
-        check(contains(key), name(), ": has no ", what, ' ', key);
         H5L_info_t link{};
-        detail::hdf5_call(name(), "look up " + key, [&] { return H5Lget_info(id(), key.c_str(), &link, H5P_DEFAULT); });
+        herr_t found = -1;
+        {
+            detail::Hdf5Silence const silence;
+            found = H5Lget_info(id(), key.c_str(), &link, H5P_DEFAULT);
+        }
+        check(found >= 0 || contains(key), name(), ": has no ", what, ' ', key);
+        check(found >= 0, name(), ": cannot look up ", key);
         check(link.type == H5L_TYPE_HARD, name(), key, ": is a link to another place or file");
     }
     /// Names are UTF-8.
@@ -197,8 +202,10 @@ class Hdf5File {
         auto const properties =
             detail::hdf5_open(path.string(), "create", H5Pclose, [] { return H5Pcreate(H5P_FILE_CREATE); });
         H5Pset_link_creation_order(properties.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-        return open(path, "create",
-                    [&](hid_t access) { return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, properties.id(), access); });
+        return open(path, "create", [&](hid_t access) {
+            H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
+            return H5Fcreate(path.c_str(), H5F_ACC_TRUNC, properties.id(), access);
+        });
     }
 
     /// Opens a file for reading. @throws Error naming the path and the reason
@@ -238,7 +245,6 @@ class Hdf5File {
         // Many parallel file systems cannot lock; that must not keep anybody from reading.
         H5Pset_file_locking(access.id(), true, true);
 #endif
-        H5Pset_libver_bounds(access.id(), H5F_LIBVER_V18, H5F_LIBVER_V18);
         file.handle_ = detail::hdf5_open(file.name_, action, H5Fclose, [&] { return function(access.id()); });
         return file;
     }
