@@ -116,6 +116,57 @@ BOOST_AUTO_TEST_CASE(files_of_different_weights_are_told) {
     BOOST_TEST(has(run(search, "one.h5 other.h5"), "the weights behind the two files differ (one.h5, layer 0, mean; "));
 }
 
+BOOST_AUTO_TEST_CASE(files_of_other_programs_and_of_residues) {
+    auto const add = [](Hdf5File const &file, std::string const &name, std::vector<index_t> const &shape,
+                        std::vector<float> const &values) {
+        file.root().make_dataset(name, DataType::f32, shape).write(0, shape[0], values.data());
+    };
+    {
+        auto const vectors = Hdf5File::create(folder / "uniprot.h5");
+        add(vectors, "P12345", {2}, {1, 0}), add(vectors, "Q9", {2}, {0, 1}), add(vectors, "A0A023", {1, 2}, {3, 4});
+        auto const residues = Hdf5File::create(folder / "residues.h5");
+        add(residues, "sp|P12345|AATM_RABIT", {2, 2}, {1, 1, 5, 7}), add(residues, "none", {1, 2}, {4, 3});
+    }
+    auto const text = run(search, "residues.h5 uniprot.h5 -k 1");
+    BOOST_TEST(has(text, "note: residues.h5 holds residues only: a protein's vector is their mean"));
+    BOOST_TEST(has(text, "sp|P12345|AATM_RABIT\t1\tA0A023\t1.00000\n")); // the mean is (3, 4)
+    BOOST_TEST(!has(text, "warning"));
+    std::vector<std::string> const ids{"a"};
+    std::vector<index_t> const lengths{1};
+    EmbeddingWriter writer(folder / "ours.h5", {.model = "m", .layers = {3}, .width = 2, .per_residue = false}, ids,
+                           lengths);
+    writer.write(0, nullptr, std::array{1.f, 0.f}.data());
+    writer.close();
+    BOOST_TEST(has(run(search, "ours.h5 uniprot.h5"),
+                   "one of the two files does not say what its vectors are (m, layer "
+                   "3, mean; uniprot.h5): cosines say nothing unless"));
+    folder.write("entries.tsv", "Entry\tName\tfold\nP12345\tx\talpha\nA0A023\ty\tbeta\n");
+    auto const map = run(project, "residues.h5 -l entries.tsv --column fold -o m.tsv --method pca");
+    BOOST_TEST(has(map, "warning: 1 of 2 proteins have no label"));
+    BOOST_TEST(has(read_file(folder / "m.tsv"), "sp|P12345|AATM_RABIT\talpha\t"));
+    std::filesystem::rename(folder / "ours.h5", folder / "begun.h5.partial");
+    auto const begun = start(search, "begun.h5");
+    BOOST_TEST(begun.status == 1);
+    BOOST_TEST(
+        has(begun.text, "begun.h5: is not complete yet; the command that began begun.h5.partial goes on with it"));
+}
+
+BOOST_AUTO_TEST_CASE(files_of_different_layers_are_told) {
+    std::vector<std::string> const ids{"a"};
+    std::vector<index_t> const lengths{1};
+    EmbeddingWriter writer(folder / "two.h5", {.model = "m", .layers = {0, 3}, .width = 2, .per_residue = false}, ids,
+                           lengths);
+    for (index_t slot = 0; slot < 2; ++slot)
+        writer.write(0, nullptr, std::array{1.f, 0.f}.data(), slot);
+    writer.close();
+    EmbeddingWriter other(folder / "one.h5", {.model = "m", .layers = {0}, .width = 2, .per_residue = false}, ids,
+                          lengths);
+    other.write(0, nullptr, std::array{1.f, 0.f}.data());
+    other.close();
+    BOOST_TEST(has(run(search, "two.h5 one.h5"), "the two files come from different layers or poolings (m, layer 3, "));
+    BOOST_TEST(!has(run(search, "two.h5 one.h5 --layer 0"), "warning"));
+}
+
 BOOST_AUTO_TEST_CASE(kinds_are_found_perfectly) {
     auto const text = run(search, "in.fasta --composition -l all.tsv --evaluate fold:family --evaluate fold");
     BOOST_TEST(has(text, "fold\tfamily\tquery\t40\t1.0000\t1.0000\t1.0000\t1.0000\n"));

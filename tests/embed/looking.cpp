@@ -263,9 +263,50 @@ BOOST_AUTO_TEST_CASE(label_tables_with_commas_and_tabs) {
     BOOST_TEST((LabelTable::parse("id\tl,abel\nP1\ta b", "tabs").labels({"P1"}, "l,abel")[0] == "a b"));
     BOOST_TEST(message_of([&] { table.labels(ids, "fold"); }) ==
                "labels: has no column 'fold'; it has 'id', 'class', 'name, long'");
-    BOOST_TEST(message_of([] { LabelTable::parse("id,a\nP1,b\nP1,c\n", "t"); }) == "t: line 3: P1 is there twice");
     BOOST_TEST(message_of([] { LabelTable::parse("id,a\nP1\n", "t"); }) == "t: line 2 has 1 fields, the first has 2");
     BOOST_TEST(message_of([] { LabelTable::parse("", "t"); }) == "t: expected a line of two or more column names");
+}
+
+BOOST_AUTO_TEST_CASE(label_tables_as_spreadsheets_write_them) {
+    auto const labels = [](std::string_view text, std::string const &column = "") {
+        return LabelTable::parse(text, "t").labels({"P1", "P2"}, column);
+    };
+    std::vector<std::string> const ab{"a", "b"};
+    BOOST_TEST((labels("\xef\xbb\xbfid,l\r\nP1,a\r\nP2,b\r\n") == ab));
+    BOOST_TEST((labels("id;l\nP1;a\nP2;b") == ab));
+    BOOST_TEST((labels("id\tl\rP1\ta\rP2\tb\r") == ab));
+    BOOST_TEST((labels("\n\nid,l\n\nP1,a\n\n\nP2,b\n") == ab));
+    BOOST_TEST((labels("id,l\nP1,a\nP2,b\nP1,a\n") == ab)); // twice the same
+    BOOST_TEST((labels("id,l\n\"P1\",\"a\"\n\"P2\",\"b\"\n", "id") == std::vector<std::string>{"P1", "P2"}));
+    BOOST_TEST(
+        (labels("id,l\nP1,\"two\nlines\"\nP2,5' \"end\"\n") == std::vector<std::string>{"two\nlines", "5' \"end\""}));
+    BOOST_TEST(message_of([&] { labels("id,l,m\nP1,\"two\nlines\",x\nP2,b\n"); }) ==
+               "t: line 4 has 2 fields, the first has 3");
+    BOOST_TEST(message_of([&] { labels("id\tl\nP1\t\"open\nP2\tb\n"); }) ==
+               "t: line 2: a quotation mark is never closed");
+    BOOST_TEST(message_of([&] { labels("id,l\nP1,\"a\"b\n"); }) ==
+               "t: line 2: there is text behind a closing quotation mark");
+    BOOST_TEST(message_of([&] { labels(std::string_view("\xff\xfei\0d\0", 6)); }) ==
+               "t: is UTF-16; save it as UTF-8 text");
+    BOOST_TEST(message_of([&] { labels("id,l,m\nP1,a,x\nP2,b,x\nP1,c,x\n"); }) ==
+               "t: lines 2 and 4 give P1 different labels: 'a' and 'c'");
+    BOOST_TEST((labels("id,l,m\nP1,a,x\nP2,b,y\nP1,c,x\n", "m") == std::vector<std::string>{"x", "y"}));
+}
+
+BOOST_AUTO_TEST_CASE(labels_are_found_by_id_word_or_accession) {
+    std::vector<std::string> const ids{"sp|P12345|AATM_RABIT Aspartate", "tr|A0A023|A0A023_X", "Q9", "none"};
+    auto const labels = [&](std::string_view text, std::string const &column = "") {
+        return LabelTable::parse(text, "t").labels(ids, column);
+    };
+    std::vector<std::string> const expected{"a", "b", "c", ""};
+    BOOST_TEST((labels("id,l\nsp|P12345|AATM_RABIT Aspartate,a\ntr|A0A023|A0A023_X,b\nQ9,c\n") == expected));
+    BOOST_TEST((labels("id,l\nsp|P12345|AATM_RABIT,a\nA0A023,b\nsp|Q9|NINE,c\n") == expected));
+    BOOST_TEST((labels("Entry\tEntry Name\tl\nP12345\tX\ta\nA0A023\tY\tb\nQ9\tZ\tc\n", "l") == expected));
+    BOOST_TEST((labels("From\tEntry\tl\nx\tP12345\ta\ny\tA0A023\tb\nz\tQ9\tc\n", "l") == expected));
+    // the whole id counts before its parts
+    BOOST_TEST(labels("id,l\nP12345,wrong\nsp|P12345|AATM_RABIT Aspartate,right\n")[0] == "right");
+    BOOST_TEST(message_of([&] { labels("id,l\nsp|Q9|A,c\nsp|Q9|B,d\n"); }) ==
+               "t: lines 2 and 3 give Q9 different labels: 'c' and 'd'");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
