@@ -71,9 +71,10 @@ class WeightPlan {
             return "missing: " + entry->name + ' ' + shape_text(entry->shape) +
                    (other ? "; has " + excerpt(other->name, 200) : "");
         });
-        list(surplus_, [](TensorInfo const *tensor) {
-            return "surplus: " + excerpt(tensor->name, 200) + ' ' + shape_text(tensor->shape);
-        });
+        if (!missing_.empty()) // which of them may be meant
+            list(surplus_, [](TensorInfo const *tensor) {
+                return "surplus: " + excerpt(tensor->name, 200) + ' ' + shape_text(tensor->shape);
+            });
         fail(checkpoint_.path().string(), ": does not fit the model: ", summary(), text);
     }
 
