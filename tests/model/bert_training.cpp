@@ -14,7 +14,7 @@ using Exec = Kokkos::DefaultExecutionSpace;
 template <class S = float, class E = Exec>
 Bert<S, E> made(double dropout = 0.0) {
     auto config = small_config();
-    config.hidden_dropout_prob = dropout;
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout;
     Bert<S, E> model(config);
     model.initialise(3);
     model.parameters().enable_gradients();
@@ -165,20 +165,33 @@ BOOST_AUTO_TEST_CASE(dropout_follows_its_seed_and_does_not_exist_in_inference) {
     BOOST_TEST(to_vector(example_loss(with, inference, example).sum.view())[0] == plain);
 }
 
-BOOST_AUTO_TEST_CASE(dropout_of_attention_is_refused_in_training_only) {
+// Attention probabilities alone: with either set of kernels, by protein and position, and in training only.
+BOOST_AUTO_TEST_CASE(dropout_of_attention_is_keyed_by_the_protein) {
     auto config = small_config();
-    config.attention_probs_dropout_prob = 0.1;
-    Bert<> model(config);
+    config.attention_probs_dropout_prob = 0.3;
+    Bert<double> model(config);
     model.initialise(1);
-    model.parameters().enable_gradients();
-    Example const example;
-    Training<Exec> context;
-    BOOST_TEST(message_of([&] {
-                   example_loss(model, context, example);
-               }).starts_with("Bert: attention_probs_dropout_prob is 0.1, but training supports 0 only"));
-    context.tape().clear();
+    auto const encoded = [&](auto &&context, Example const &example, std::vector<std::uint64_t> const &samples) {
+        auto view = example.view();
+        view.samples = samples;
+        key(context, 7);
+        auto const y = to_vector(model.encode(context, make_packed(context, view)).view());
+        context.tape().clear();
+        return y;
+    };
+    Example const both({9, 14});
+    auto const of_both = encoded(Training<Exec>(), both, {4, 5});
+    auto const portable = encoded(Training<Exec, Kernels::portable>(), both, {4, 5});
+    BOOST_TEST(compare("portable kernels", portable, of_both, {.relative = 1e-9, .absolute = 1e-11}));
+    Example second({14});
+    std::copy(both.tokens.begin() + 9, both.tokens.end(), second.tokens.begin());
+    auto const alone = encoded(Training<Exec>(), second, {5});
+    std::ptrdiff_t const first = 9 * static_cast<std::ptrdiff_t>(config.hidden_size);
+    BOOST_TEST(compare_bits("alone", alone, std::vector<double>(of_both.begin() + first, of_both.end())));
+    BOOST_TEST((encoded(Training<Exec>(), second, {6}) != alone));
     Inference<Exec> inference;
-    BOOST_TEST(example_loss(model, inference, example).labelled == static_cast<index_t>(example.labels.size()));
+    auto const without = to_vector(model.encode(inference, make_packed(inference, second.view())).view());
+    BOOST_TEST((without != alone));
 }
 
 BOOST_AUTO_TEST_CASE(every_parameter_that_the_loss_needs_is_announced_once_and_tied_ones_last) {

@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(native_and_portable_kernels_agree, Family, Familie
 BOOST_AUTO_TEST_CASE_TEMPLATE(recomputed_layers_give_the_same_bits, Family, Families) {
     for (double const dropout : {0.0, 0.3}) {
         auto config = Family::config();
-        config.hidden_dropout_prob = dropout;
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout;
         typename Family::template Model<float> kept(config), again(config);
         for (auto *model : {&kept, &again}) {
             model->initialise(3);
@@ -248,7 +248,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(all_hidden_states_on_request, Family, Families) {
         BOOST_TEST(std::abs(std::accumulate(&values[row * 17], &values[row * 17] + 17, 0.0) - 1) < 1e-5);
 }
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(bad_batches_and_dropout_of_attention_are_errors, Family, Families) {
+BOOST_AUTO_TEST_CASE_TEMPLATE(bad_batches_are_errors, Family, Families) {
     auto const model = made<Family>();
     std::string const name = Family::model_name;
     std::vector<std::int32_t> const tokens{2, 5, 30}, long_one(42, 5);
@@ -259,14 +259,24 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(bad_batches_and_dropout_of_attention_are_errors, F
     BOOST_TEST(message_of([&] {
                    model.validate({long_one, {}, long_offsets});
                }) == name + ": sequence 0 has 42 tokens, but max_position_embeddings is 40");
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(attention_is_dropped_in_training, Family, Families) {
     auto config = Family::config();
-    config.attention_probs_dropout_prob = 0.1;
-    typename Family::template Model<float> other(config);
-    other.parameters().enable_gradients();
+    config.attention_probs_dropout_prob = 0.3;
+    typename Family::template Model<double> dropping(config);
+    dropping.initialise(3);
+    dropping.parameters().enable_gradients();
+    auto plain = made<Family, double>();
+    plain.parameters().enable_gradients();
     Training<Exec> context;
-    BOOST_TEST(message_of([&] {
-                   masked_loss(other, context, Example());
-               }).starts_with(name + ": attention_probs_dropout_prob is 0.1, but training supports 0 only"));
+    Training<Exec, Kernels::portable> portable;
+    auto const expected = masked_pass(dropping, context, Example());
+    BOOST_TEST(masked_pass(dropping, portable, Example()).loss == expected.loss, boost::test_tools::tolerance(1e-11));
+    BOOST_TEST(masked_pass(plain, context, Example()).loss != expected.loss);
+    Inference<Exec> inference;
+    BOOST_TEST(to_vector(masked_loss(dropping, inference, Example()).sum.view()) ==
+               to_vector(masked_loss(plain, inference, Example()).sum.view()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -70,8 +70,9 @@ BOOST_AUTO_TEST_CASE(gradients_are_those_of_numerical_differences) {
     auto smooth = small_t5();
     smooth.feed_forward_proj = "gelu";
     T5Example const example{Example({7, 5, 19}), Example({4, 17, 2})};
-    for (auto const &config : {smooth, gated_and_untied()}) {
-        auto model = trained<double>(config);
+    for (auto const &[config, dropout] :
+         {std::pair{smooth, 0.0}, {gated_and_untied(), 0.0}, {gated_and_untied(), 0.3}}) {
+        auto model = trained<double>(config, dropout);
         Training<Exec> context;
         auto const gradients = pass(model, context, example).gradients;
         auto const start = to_vector(model.parameters().values());
@@ -80,8 +81,10 @@ BOOST_AUTO_TEST_CASE(gradients_are_those_of_numerical_differences) {
             for (std::size_t i = 0; i < moved.size(); ++i)
                 moved[i] += step * d[i];
             write(model.parameters().values(), moved);
-            Inference<Exec> inference;
-            return to_vector(t5_loss(model, inference, example).sum.view())[0];
+            context.set_dropout({1, 0, {}, {}}); // as in `pass`
+            double const result = to_vector(t5_loss(model, context, example).sum.view())[0];
+            context.tape().clear();
+            return result;
         };
         for (char const *part : {"", "shared", "encoder.", "decoder.block.0.layer.0", "EncDecAttention", "layer_norm",
                                  "relative_attention_bias", "DenseReluDense"}) {
@@ -194,6 +197,17 @@ BOOST_AUTO_TEST_CASE(dropout_does_not_depend_on_the_batch) {
     };
     BOOST_TEST(std::abs(loss({0}) + loss({1}) - loss({0, 1})) < 1e-9);
     BOOST_TEST(std::abs(loss({1, 0}) - loss({0, 1})) < 1e-9);
+}
+
+// The masks of attention probabilities, self and cross, encoder and decoder: those of portable kernels.
+BOOST_AUTO_TEST_CASE(portable_kernels_drop_the_same) {
+    auto model = trained<double>(small_t5(), 0.3);
+    T5Example const example{Example({17, 9}), Example({8, 21})};
+    Training<Exec> native;
+    Training<Exec, Kernels::portable> portable;
+    auto const expected = pass(model, native, example), actual = pass(model, portable, example);
+    BOOST_TEST(actual.loss == expected.loss, boost::test_tools::tolerance(1e-11));
+    BOOST_TEST(compare("gradients", actual.gradients, expected.gradients, {.relative = 1e-8, .absolute = 1e-10}));
 }
 
 BOOST_AUTO_TEST_CASE(training_with_dropout_decreases_the_loss) {

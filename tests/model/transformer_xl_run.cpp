@@ -53,14 +53,26 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_is_an_error) {
     auto const order = make_two_stream_order(context, rank, target, two.offsets);
     BOOST_TEST(message_of([&] { model.two_stream(context, packed, order); }) ==
                "TransformerXl: two_stream: the model has no mask embedding");
-    auto config = small_transformer_xl();
-    config.dropatt = 0.1;
-    TransformerXl<> const dropping(config);
-    dropping.encode(context, packed);
-    Training<Exec> training;
-    BOOST_TEST(message_of([&] {
-                   dropping.encode(training, make_packed(training, two.view()));
-               }).starts_with("TransformerXl: dropatt is 0.1, but training supports 0 only"));
+}
+
+// A batch without tokens has no rows, as in the other families; also with a memory and two streams.
+BOOST_AUTO_TEST_CASE(a_batch_without_tokens_has_no_rows) {
+    for (auto const &config : configs)
+        for (std::vector<index_t> const &lengths : {std::vector<index_t>{}, {0}, {0, 0}}) {
+            auto const model = made_transformer_xl(config, {.mask_embedding = true});
+            Example const example(lengths);
+            Inference<Exec> context;
+            auto const packed = make_packed(context, example.view());
+            BOOST_TEST(model.encode(context, packed).rows() == 0);
+            TransformerXl<>::Memory memory;
+            for (int segment = 0; segment < 2; ++segment)
+                BOOST_TEST(model.encode(context, packed, memory).rows() == 0);
+            auto const order = make_two_stream_order(context, std::vector<std::int32_t>{}, std::vector<std::int32_t>{},
+                                                     example.offsets);
+            BOOST_TEST(model.two_stream(context, packed, order).query.rows() == 0);
+            Training<Exec> training;
+            BOOST_TEST(model.encode(training, make_packed(training, example.view())).rows() == 0);
+        }
 }
 
 BOOST_AUTO_TEST_CASE(all_hidden_states_on_request) {

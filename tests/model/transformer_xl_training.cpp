@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(gradients_do_not_change_from_run_to_run) {
 
 BOOST_AUTO_TEST_CASE(recomputed_layers_give_the_same_bits) {
     for (auto config : configs) {
-        config.dropout = 0.2;
+        config.dropout = config.dropatt = 0.2;
         auto model = made_transformer_xl(config);
         auto const pieces = cut(Example(), {0.4, 1.0});
         auto const loss = [&](auto &context) { return pieces_loss(model, context, pieces); };
@@ -155,6 +155,34 @@ BOOST_AUTO_TEST_CASE(dropout_is_keyed_by_protein_and_segment) {
     std::vector<std::int64_t> const own{0, 3};
     auto const second = run({std::span(tokens).subspan(5), {}, own, std::span(samples).subspan(1)});
     BOOST_TEST(std::equal(second.begin(), second.begin() + 3 * 24, both.begin() + 5 * 24));
+}
+
+// Of attention probabilities alone, with a memory: its keys come first. Gradients by differences, both sets of kernels.
+BOOST_AUTO_TEST_CASE(dropatt_drops_probabilities_of_memory_and_segment) {
+    auto config = small_transformer_xl();
+    auto const plain = made_transformer_xl<double>(config);
+    config.dropatt = 0.3;
+    auto model = made_transformer_xl<double>(config);
+    auto const pieces = cut(Example({7, 5}), {0.5, 1.0});
+    auto const loss = [&](auto &context) { return pieces_loss(model, context, pieces); };
+    auto const value = [&](auto const &of, std::vector<Piece> const &all) {
+        Training<Exec> context;
+        context.set_dropout({5, 0, {}, {}});
+        double const result = to_vector(pieces_loss(of, context, all).view())[0];
+        context.tape().clear();
+        return result;
+    };
+    BOOST_TEST(value(model, pieces) != value(plain, pieces));
+    auto const whole = cut(Example({7, 5}), {1.0}); // a memory is a constant for the gradient, not for differences
+    check_gradient(
+        model, [&](auto &context) { return pieces_loss(model, context, whole); }, [&] { return value(model, whole); });
+    auto const native = gradient<Training<Exec>>(model, loss);
+    auto const portable = gradient<Training<Exec, Kernels::portable>>(model, loss);
+    BOOST_TEST(max_relative_error(portable, native) < 1e-10);
+    Inference<Exec> inference;
+    Memory<double> none;
+    auto const packed = make_packed(inference, pieces[0].view());
+    BOOST_TEST(to_vector(model.encode(inference, packed).view()) == to_vector(plain.encode(inference, packed).view()));
 }
 
 BOOST_AUTO_TEST_CASE(every_gradient_is_heard_of_once) {

@@ -56,6 +56,30 @@ BOOST_AUTO_TEST_CASE(bad_batches_are_errors_on_the_host) {
                "Xlnet: logits: the model has no language model head");
 }
 
+// A batch without tokens has no rows, as in the other families; also with a memory and two streams.
+BOOST_AUTO_TEST_CASE(a_batch_without_tokens_has_no_rows) {
+    auto second_half_backward = unidirectional(true);
+    second_half_backward.bi_data = true;
+    for (auto const &config : {small_xlnet(), second_half_backward})
+        for (std::vector<index_t> const &lengths : {std::vector<index_t>{}, {0}, {0, 0}})
+            for (bool const typed : {false, true}) {
+                if (config.bi_data && lengths.size() % 2 != 0)
+                    continue;
+                auto const model = made_xlnet(config);
+                Permutation example(lengths);
+                example.typed = typed;
+                Inference<Exec> context;
+                auto const packed = make_packed(context, example.view());
+                BOOST_TEST(model.encode(context, packed).rows() == 0);
+                Xlnet<>::Memory memory;
+                for (int segment = 0; segment < 2; ++segment)
+                    BOOST_TEST(model.encode(context, packed, memory).rows() == 0);
+                BOOST_TEST(two_stream(model, context, example).query.rows() == 0);
+                Training<Exec> training;
+                BOOST_TEST(model.encode(training, make_packed(training, example.view())).rows() == 0);
+            }
+}
+
 BOOST_AUTO_TEST_CASE(all_hidden_states_on_request) {
     auto const model = made_xlnet();
     Inference<Exec> context;

@@ -42,6 +42,8 @@ struct QuadraticAttention {
     /// What is added to the score.
     std::function<double(index_t head, index_t i, index_t j, index_t queries, index_t keys)> bias =
         [](index_t, index_t, index_t, index_t, index_t) { return 0.0; };
+    /// What the probability of query row t and key j of its sequence is multiplied with behind the softmax.
+    std::function<double(index_t head, index_t t, index_t j)> factor = [](index_t, index_t, index_t) { return 1.0; };
 
     std::vector<double> out = {}, dq = {}, dk = {}, dv = {};
     /// Called with the gradient of every score.
@@ -87,7 +89,8 @@ struct QuadraticAttention {
                 value /= total;
             for (index_t j = 0; j < m; ++j)
                 for (index_t d = 0; d < shape.width; ++d)
-                    o[i * columns + d] += p[static_cast<std::size_t>(j)] * v[j * columns + d];
+                    o[i * columns + d] +=
+                        p[static_cast<std::size_t>(j)] * factor(head, q_row + i, j) * v[j * columns + d];
             if (!g.empty())
                 backward_row(q, k, v, g.data() + q_row * columns + first, p, dp, q_row, i, n, k_row, m, head);
         }
@@ -102,8 +105,8 @@ struct QuadraticAttention {
             double dot = 0;
             for (index_t d = 0; d < shape.width; ++d)
                 dot += g[i * columns + d] * v[j * columns + d];
-            dp[static_cast<std::size_t>(j)] = dot;
-            mean += dot * p[static_cast<std::size_t>(j)];
+            dp[static_cast<std::size_t>(j)] = dot * factor(head, q_row + i, j);
+            mean += dp[static_cast<std::size_t>(j)] * p[static_cast<std::size_t>(j)];
         }
         for (index_t j = 0; j < m; ++j) {
             double const probability = p[static_cast<std::size_t>(j)];
@@ -114,28 +117,29 @@ struct QuadraticAttention {
                            key = static_cast<std::size_t>((k_row + j) * columns + first + d);
                 dq[query] += shape.scale * ds * k[j * columns + d];
                 dk[key] += shape.scale * ds * q[i * columns + d];
-                dv[key] += probability * g[i * columns + d];
+                dv[key] += probability * factor(head, q_row + i, j) * g[i * columns + d];
             }
         }
     }
 };
 
-/// Attention of arguments 0, 1 and 2 with plain scaling.
+/// Attention of arguments 0, 1 and 2 with plain scaling. @param rate of dropout
 template <class Mask, class Products = decltype(attention_products<float>)>
-auto scaled_attention(AttentionCase shape, Mask mask, Products products = {}) {
+auto scaled_attention(AttentionCase shape, Mask mask, Products products = {}, double rate = 0.0) {
     return [=](auto &context, auto const &o) {
         using A = typename std::decay_t<decltype(o.tensor(0))>::value_type;
         auto const queries = make_segments(context, AttentionCase::offsets(shape.queries));
         auto const keys = make_segments(context, AttentionCase::offsets(shape.keys));
         return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0}, queries,
-                         keys, shape.heads, shape.width, ScaledDot<A>{static_cast<A>(shape.scale)}, mask, products);
+                         keys, shape.heads, shape.width, ScaledDot<A>{static_cast<A>(shape.scale)}, mask, products,
+                         rate);
     };
 }
 
 /// The same with T5's bias, whose table (buckets, heads) is argument 3.
 template <class Mask, class Products = decltype(attention_products<float>)>
-auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_t max_distance,
-                      Products products = {}) {
+auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_t max_distance, Products products = {},
+                      double rate = 0.0) {
     return [=](auto &context, auto const &o) {
         using A = typename std::decay_t<decltype(o.tensor(0))>::value_type;
         using Weights = std::decay_t<decltype(o.weight(3))>;
@@ -145,7 +149,7 @@ auto biased_attention(AttentionCase shape, Mask mask, bool bidirectional, index_
         BucketBias<typename Weights::scalar_type, Exec> const score(context, o.weight(3), bidirectional, max_distance,
                                                                     static_cast<A>(shape.scale));
         return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0}, queries,
-                         keys, shape.heads, shape.width, score, mask, products);
+                         keys, shape.heads, shape.width, score, mask, products, rate);
     };
 }
 

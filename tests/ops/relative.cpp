@@ -148,6 +148,10 @@ BOOST_AUTO_TEST_CASE(errors_name_what_does_not_fit) {
     BOOST_TEST(message([&] { make(4).validate(queries, keys, 2, 4); }) == "RelativeScore: r has 6 columns, expected 8");
     BOOST_TEST(message([&] { make(4).with_positions(types).validate(queries, keys, 2, 3); }) ==
                "RelativeScore: positions has 4 entries, expected 5");
+    // the portable context has no transposed encodings
+    BOOST_TEST(message([&] { make(4).validate(queries, keys, 2, 3, true); }) ==
+               "RelativeScore: made by a context with portable kernels, but attention is called with native ones: "
+               "expected one context for both");
     BOOST_TEST(message([&] { make(4).with_segments(types, types, o.weight(4), o.weight(5)); }) ==
                "RelativeScore: seg_embed has 6 elements, expected 12");
     BOOST_TEST(message([&] { make(4).with_backward_half(1); }) ==

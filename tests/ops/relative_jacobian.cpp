@@ -12,8 +12,12 @@ AttentionCase const memory{.queries = {2, 0, 3}, .keys = {5, 2, 3}, .heads = 2, 
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(of_the_relative_term, Case, InDouble) {
     RelativeCase const full{.shape = self, .ahead = 4}, causal{.shape = memory};
-    check_jacobians<Case>("full", full.arguments(), relative_attention(full, full_mask));
-    check_jacobians<Case>("causal with a memory", causal.arguments(), relative_attention(causal, causal_mask));
+    for (double rate : {0.0, 0.4}) {
+        std::string const dropped = " dropped at " + std::to_string(rate);
+        check_jacobians<Case>("full" + dropped, full.arguments(), relative_attention(full, full_mask, rate));
+        check_jacobians<Case>("causal with a memory" + dropped, causal.arguments(),
+                              relative_attention(causal, causal_mask, rate));
+    }
     check_jacobians<Case>("same length", causal.arguments(),
                           relative_attention(causal, [](auto &) { return SameLengthMask{1}; }));
 }
@@ -23,6 +27,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(of_segments_positions_and_halves, Case, InDouble) 
         RelativeCase const c{
             .shape = memory, .ahead = 4, .second = 1, .segments = segments, .positioned = true, .types = 3};
         check_jacobians<Case>("all", c.arguments(), relative_attention(c, full_mask));
+        check_jacobians<Case>("all, dropped", c.arguments(), relative_attention(c, full_mask, 0.4));
     }
     RelativeCase const c{.shape = self, .ahead = 4, .segments = true};
     check_jacobians<Case>("segments", c.arguments(), relative_attention(c, full_mask));

@@ -75,14 +75,15 @@ auto relative_score(Context &context, RelativeCase const &c, Operands const &o) 
     return score;
 }
 
-/// Attention of a case; `make_mask(context)`.
+/// Attention of a case; `make_mask(context)`. @param rate of dropout
 template <class MakeMask>
-auto relative_attention(RelativeCase const &c, MakeMask make_mask) {
-    return [c, make_mask](auto &context, auto const &o) {
+auto relative_attention(RelativeCase const &c, MakeMask make_mask, double rate = 0.0) {
+    return [c, make_mask, rate](auto &context, auto const &o) {
         auto const queries = make_segments(context, AttentionCase::offsets(c.shape.queries));
         auto const keys = make_segments(context, AttentionCase::offsets(c.shape.keys));
         return attention(context, Columns{o.tensor(0), 0}, Columns{o.tensor(1), 0}, Columns{o.tensor(2), 0}, queries,
-                         keys, c.shape.heads, c.shape.width, relative_score(context, c, o), make_mask(context));
+                         keys, c.shape.heads, c.shape.width, relative_score(context, c, o), make_mask(context),
+                         attention_products<float>, rate);
     };
 }
 

@@ -50,10 +50,12 @@ BOOST_AUTO_TEST_CASE(small_differences_from_one_are_exact) {
     BOOST_TEST(std::abs(y[1023] / (-0.5 * angle * angle) - 1) < 1e-6);
 }
 
-BOOST_AUTO_TEST_CASE(odd_widths_are_refused) {
+BOOST_AUTO_TEST_CASE(odd_widths_and_negative_reaches_are_refused) {
     ReferenceCase::Inference context;
     BOOST_TEST(message_of([&] { relative_sinusoids<double>(context, 7, 3, 0, -1); }) ==
                "relative_sinusoids: width is 7, expected an even number");
+    BOOST_TEST(message_of([&] { relative_sinusoids<double>(context, 8, -1, 0, -1); }) ==
+               "relative_sinusoids: behind is -1 and ahead 0, expected at least 0");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -36,7 +36,8 @@ enum class Purpose : std::uint32_t {
     split,
     span,
     replace,
-    generate
+    generate,
+    attention_dropout
 };
 
 /// Random numbers keyed by (seed, purpose, epoch, sample, position): the same on any number of ranks and threads.

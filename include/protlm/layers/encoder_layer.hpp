@@ -17,9 +17,9 @@ struct PostNormLayer {
     /// (T, C) to (T, C).
     template <class Context, class A, class Score, class Mask>
     auto operator()(Context &context, Tensor<A, Exec> const &x, Segments<Exec> const &segments, Score const &score,
-                    Mask const &mask, double dropout_rate) const {
-        auto const h = attention_norm(context, self_attention(context, x, segments, score, mask, dropout_rate));
-        return output_norm(context, feed_forward(context, h, dropout_rate));
+                    Mask const &mask, DropoutRates const &rates) const {
+        auto const h = attention_norm(context, self_attention(context, x, segments, score, mask, rates));
+        return output_norm(context, feed_forward(context, h, rates.hidden));
     }
 };
 

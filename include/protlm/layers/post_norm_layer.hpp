@@ -51,10 +51,10 @@ PostNormLayer<S, Exec> make_post_norm_layer(Parameters<S, Exec> const &parameter
 /// backward.
 template <class Context, Scalar S, class Exec, class A, class Score, class Mask>
 Tensor<A, Exec> run_layer(Context &context, PostNormLayer<S, Exec> const &layer, Tensor<A, Exec> const &x,
-                          Segments<Exec> const &segments, Score const &score, Mask const &mask, double dropout_rate,
-                          bool again) {
-    auto const block = [layer, segments, score, mask, dropout_rate](Context &inner, Tensor<A, Exec> const &input) {
-        return layer(inner, input, segments, score, mask, dropout_rate);
+                          Segments<Exec> const &segments, Score const &score, Mask const &mask,
+                          DropoutRates const &rates, bool again) {
+    auto const block = [layer, segments, score, mask, rates](Context &inner, Tensor<A, Exec> const &input) {
+        return layer(inner, input, segments, score, mask, rates);
     };
     return again ? recompute(context, block, x) : block(context, x);
 }

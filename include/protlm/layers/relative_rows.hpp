@@ -7,6 +7,7 @@
 #include <protlm/ops/permutation_mask.hpp>
 #include <protlm/ops/sinusoid.hpp>
 
+#include <algorithm>
 #include <optional>
 
 namespace protlm::inline v0 {
@@ -83,6 +84,12 @@ struct DistanceRange {
     index_t behind, ahead, clamp;
 };
 
+/// The largest distance within a sequence; 0 where there are no rows.
+template <class Exec>
+index_t farthest(Segments<Exec> const &segments) {
+    return std::max<index_t>(segments.longest - 1, 0);
+}
+
 /// Encodings (P, C) of distances, with dropout in training: one draw for the batch, as in the original.
 template <class A, class Context, class Exec>
 Tensor<A, Exec> distance_encodings(Context &context, PackedTokens<Exec> const &batch, index_t width,
@@ -106,9 +113,9 @@ RelativeKeys<A, Exec> relative_keys(Context &context, PackedTokens<Exec> const &
         keys.joined = join_segments(context, memory->segments, batch.segments);
         keys.segments = keys.joined->segments;
     }
-    keys.behind = keys.segments.longest - 1;
+    keys.behind = farthest(keys.segments);
     keys.encodings = distance_encodings<A>(context, batch, width,
-                                           {keys.behind, ahead ? batch.segments.longest - 1 : 0, clamp}, dropout_rate);
+                                           {keys.behind, ahead ? farthest(batch.segments) : 0, clamp}, dropout_rate);
     return keys;
 }
 

@@ -31,6 +31,12 @@ inline SelfAttentionIds add_self_attention(ParameterTable &table, std::string co
     return ids;
 }
 
+/// Rates of the dropouts of an encoder's layers.
+struct DropoutRates {
+    double hidden = 0.0;    // of what attention and feed-forward add
+    double attention = 0.0; // of attention probabilities
+};
+
 /// Multi-head self-attention up to its output projection and residual: Vaswani et al., arXiv 1706.03762, section 3.2.
 template <Scalar S, class Exec>
 struct SelfAttention {
@@ -47,12 +53,12 @@ struct SelfAttention {
     /// x (T, C) + dropout(output(attention(x))).
     template <class Context, class A, class Score, class Mask>
     auto operator()(Context &context, Tensor<A, Exec> const &x, Segments<Exec> const &segments, Score const &score,
-                    Mask const &mask, double dropout_rate) const {
+                    Mask const &mask, DropoutRates const &rates) const {
         index_t const c = width();
         auto const qkv = projection(context, x);
         auto const mixed = attention<Context, A>(context, {qkv, 0}, {qkv, c}, {qkv, 2 * c}, segments, segments, heads,
-                                                 c / heads, score, mask, attention_products<S>);
-        return output.with_residual(context, mixed, x, dropout_rate);
+                                                 c / heads, score, mask, attention_products<S>, rates.attention);
+        return output.with_residual(context, mixed, x, rates.hidden);
     }
 };
 

@@ -45,7 +45,8 @@ inline T5AttentionIds add_t5_attention(ParameterTable &table, std::string const 
     return ids;
 }
 
-/// x + dropout(o(attention(norm(x)))) within a stack: Raffel et al., arXiv 1910.10683, section 2.1.
+/// x + dropout(o(attention(norm(x)))) within a stack; attention probabilities are dropped at the same rate. Raffel et
+/// al., arXiv 1910.10683, section 2.1.
 template <Scalar S, class Exec>
 struct T5SelfAttention {
     RmsNorm<S, Exec> norm;
@@ -59,8 +60,9 @@ struct T5SelfAttention {
                     Mask const &mask, double dropout_rate) const {
         index_t const inner = shape.total();
         auto const qkv = projection(context, norm(context, x));
-        auto const mixed = attention<Context, A>(context, {qkv, 0}, {qkv, inner}, {qkv, 2 * inner}, segments, segments,
-                                                 shape.heads, shape.width, score, mask, attention_products<S>);
+        auto const mixed =
+            attention<Context, A>(context, {qkv, 0}, {qkv, inner}, {qkv, 2 * inner}, segments, segments, shape.heads,
+                                  shape.width, score, mask, attention_products<S>, dropout_rate);
         return output.with_residual(context, mixed, x, dropout_rate);
     }
 
@@ -101,7 +103,7 @@ struct T5CrossAttention {
         auto const q = query(context, norm(context, x));
         auto const mixed =
             attention<Context, A>(context, {q, 0}, {past, 0}, {past, shape.total()}, queries, keys, shape.heads,
-                                  shape.width, ScaledDot<A>{A(1)}, FullMask{}, attention_products<S>);
+                                  shape.width, ScaledDot<A>{A(1)}, FullMask{}, attention_products<S>, dropout_rate);
         return output.with_residual(context, mixed, x, dropout_rate);
     }
 };

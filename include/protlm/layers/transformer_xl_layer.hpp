@@ -80,7 +80,7 @@ struct TransformerXlLayer {
     Linear<S, Exec> output, inner, outer; // (C, H D), (F, C), (C, F)
     LayerNorm<S, Exec> attention_norm, output_norm;
     bool norm_first = false; // before attention and feed-forward instead of behind their residuals
-    double dropout_rate = 0.0;
+    double dropout_rate = 0.0, attention_dropout_rate = 0.0; // the latter of attention probabilities
 
     TransformerXlLayer(Parameters<S, Exec> const &parameters, TransformerXlLayerIds const &ids,
                        TransformerXlShape const &extents, double eps)
@@ -127,8 +127,9 @@ struct TransformerXlLayer {
         RelativeScore<S, Exec> score(context, projected.r, keys.behind, r_w_bias, r_r_bias, scale);
         if (rows.places.size() > 0)
             score = score.with_positions(rows.places);
-        auto const mixed = attention<Context, A>(context, asked, projected.k, projected.v, rows.segments, keys.segments,
-                                                 shape.heads, shape.head_width, score, mask, attention_products<S>);
+        auto const mixed =
+            attention<Context, A>(context, asked, projected.k, projected.v, rows.segments, keys.segments, shape.heads,
+                                  shape.head_width, score, mask, attention_products<S>, attention_dropout_rate);
         auto const h = output.with_residual(context, mixed, x, dropout_rate);
         return feed_forward(context, norm_first ? h : attention_norm(context, h));
     }

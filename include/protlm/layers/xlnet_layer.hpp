@@ -70,7 +70,7 @@ struct XlnetLayer {
     LayerNorm<S, Exec> attention_norm, output_norm;
     Linear<S, Exec> inner, output;
     Activation activation = Activation::gelu;
-    double dropout_rate = 0.0;
+    double dropout_rate = 0.0; // of attention probabilities as well
 
     XlnetLayer(Parameters<S, Exec> const &parameters, XlnetLayerIds const &ids, XlnetShape const &extents, double eps)
         : shape(extents), q(matrix(parameters, ids.q)), k(matrix(parameters, ids.k)), v(matrix(parameters, ids.v)),
@@ -112,9 +112,9 @@ struct XlnetLayer {
                        XlnetQueries<Exec> const &queries, XlnetKeys<A, Exec> const &keys, Mask const &mask) const {
         DropoutScope<Context> const scope(context, queries.samples, queries.positions);
         auto const asked = linear_transposed<Context, S>(context, x, q);
-        auto const mixed = attention<Context, A>(context, {asked, 0}, {projected.k, 0}, {projected.v, 0},
-                                                 queries.segments, keys.segments, shape.heads, shape.head_width,
-                                                 score(context, projected, queries, keys), mask, attention_products<S>);
+        auto const mixed = attention<Context, A>(
+            context, {asked, 0}, {projected.k, 0}, {projected.v, 0}, queries.segments, keys.segments, shape.heads,
+            shape.head_width, score(context, projected, queries, keys), mask, attention_products<S>, dropout_rate);
         Linear<S, Exec> projection;
         projection.weight = o;
         auto const h = attention_norm(context, projection.with_residual(context, mixed, x, dropout_rate));

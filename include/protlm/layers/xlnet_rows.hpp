@@ -107,8 +107,8 @@ XlnetKeys<A, Exec> xlnet_keys(Context &context, PackedTokens<Exec> const &batch,
         if (batch.typed)
             keys.types = detail::spread_entries(context, keys.segments.total(), batch.types, keys.joined->second_rows);
     }
-    keys.behind = keys.segments.longest - 1;
-    index_t const ahead = distances.unidirectional ? 0 : batch.segments.longest - 1;
+    keys.behind = farthest(keys.segments);
+    index_t const ahead = distances.unidirectional ? 0 : farthest(batch.segments);
     keys.encodings =
         distance_encodings<A>(context, batch, width, {keys.behind, ahead, distances.clamp}, distances.dropout_rate);
     if (distances.bi_data) {

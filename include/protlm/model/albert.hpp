@@ -272,9 +272,6 @@ class Albert {
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, index_t passes, index_t more,
                     Listener const &states, Mask const &mask) const {
-        check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
-              "Albert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
-              ", but training supports 0 only, as ProtAlbert was trained; hidden_dropout_prob may be set");
         DropoutScope<Context> const scope(context, batch);
         TokenEmbedding<S, Exec> const embed(parameters_, ids_.embeddings, ids_.embedding_norm, config_.layer_norm_eps);
         Linear<S, Exec> const mapping(parameters_, ids_.mapping);
@@ -284,7 +281,8 @@ class Albert {
             index_t const layers = n < passes ? config_.inner_group_num : more;
             for (index_t i = 0; i < layers; ++i)
                 x = run_layer(context, make_layer(config_.group(n), i), x, batch.segments, score(), mask,
-                              config_.hidden_dropout_prob, recompute_);
+                              DropoutRates{config_.hidden_dropout_prob, config_.attention_probs_dropout_prob},
+                              recompute_);
             states(n + 1, x);
         }
         return x;

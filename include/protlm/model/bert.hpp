@@ -284,9 +284,6 @@ class Bert {
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, Listener const &states,
                     Mask const &mask) const {
-        check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
-              "Bert: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
-              ", but training supports 0 only, as ProtBert was trained; hidden_dropout_prob may be set");
         std::array<Lookup<S, Exec>, 3> const lookups{{{batch.tokens, parameters_.weight(ids_.embeddings.word)},
                                                       {batch.types, parameters_.weight(ids_.embeddings.token_type)},
                                                       {batch.positions, parameters_.weight(ids_.embeddings.position)}}};
@@ -296,8 +293,10 @@ class Bert {
         states(0, x);
         for (index_t n = 0; n < layers; ++n) {
             auto const block = [layer = make_layer(n), segments = batch.segments, score = score(), mask,
-                                rate = config_.hidden_dropout_prob](Context &inner, Activations const &input) {
-                return layer(inner, input, segments, score, mask, rate);
+                                rates =
+                                    DropoutRates{config_.hidden_dropout_prob, config_.attention_probs_dropout_prob}](
+                                   Context &inner, Activations const &input) {
+                return layer(inner, input, segments, score, mask, rates);
             };
             x = recompute_ ? recompute(context, block, x) : block(context, x);
             states(n + 1, x);

@@ -218,9 +218,6 @@ class Electra {
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, index_t layers, Listener const &states,
                     Mask const &mask) const {
-        check(!Context::training || config_.attention_probs_dropout_prob == 0.0,
-              "Electra: attention_probs_dropout_prob is ", config_.attention_probs_dropout_prob,
-              ", but training supports 0 only; hidden_dropout_prob may be set");
         DropoutScope<Context> const scope(context, batch);
         TokenEmbedding<S, Exec> const embed(parameters_, ids_.embeddings, ids_.embedding_norm, config_.layer_norm_eps);
         Activations x = embed(context, batch, config_.hidden_dropout_prob);
@@ -228,8 +225,8 @@ class Electra {
             x = Linear<S, Exec>(parameters_, ids_.project)(context, x);
         states(0, x);
         for (index_t n = 0; n < layers; ++n) {
-            x = run_layer(context, make_layer(n), x, batch.segments, score(), mask, config_.hidden_dropout_prob,
-                          recompute_);
+            x = run_layer(context, make_layer(n), x, batch.segments, score(), mask,
+                          DropoutRates{config_.hidden_dropout_prob, config_.attention_probs_dropout_prob}, recompute_);
             states(n + 1, x);
         }
         return x;

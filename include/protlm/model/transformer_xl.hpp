@@ -132,7 +132,6 @@ class TransformerXl {
                                    TwoStreamOrder<Exec> const &order) const {
         check(heads_.mask_embedding, "TransformerXl: two_stream: the model has no mask embedding");
         check_extent("TransformerXl", "order", "tokens", order.rank.size(), batch.size());
-        check_dropatt<Context>();
         DropoutScope<Context> const scope(context, batch);
         auto const keys = make_keys<Context>(context, batch, nullptr, true);
         RelativeQueries<Exec> const all{batch.segments, {}, {}, {}};
@@ -183,11 +182,6 @@ class TransformerXl {
         return {config_.same_length ? config_.mem_len : std::numeric_limits<index_t>::max()};
     }
     template <class Context>
-    void check_dropatt() const {
-        check(!Context::training || config_.dropatt == 0.0, "TransformerXl: dropatt is ", config_.dropatt,
-              ", but training supports 0 only, the original's default; dropout may be set");
-    }
-    template <class Context>
     RelativeKeys<A, Exec> make_keys(Context &context, PackedTokens<Exec> const &batch, Memory const *memory,
                                     bool ahead) const {
         return relative_keys<A>(context, batch, memory, config_.d_model, ahead, config_.clamp_len, config_.dropout);
@@ -213,6 +207,7 @@ class TransformerXl {
                                           config_.layer_norm_epsilon);
         layer.norm_first = config_.pre_lnorm;
         layer.dropout_rate = config_.dropout;
+        layer.attention_dropout_rate = config_.dropatt;
         return layer;
     }
 
@@ -269,7 +264,6 @@ class TransformerXl {
     template <class Context, class Mask>
     Activations run(Context &context, PackedTokens<Exec> const &batch, Memory *memory, index_t layers,
                     Listener const &states, Mask const &mask) const {
-        check_dropatt<Context>();
         if (memory)
             memory->validate("TransformerXl", config_.n_layer, batch.segments.count(), config_.d_model);
         constexpr bool ahead = !std::same_as<Mask, CausalMask> && !std::same_as<Mask, SameLengthMask>;

@@ -30,7 +30,7 @@ struct TransformerXlConfig {
     /// Of the embedding, the position encodings, what each attention and feed-forward block adds, the feed-forward's
     /// inner activations, and behind the last layer.
     double dropout = 0.0;
-    double dropatt = 0.0;        // of attention probabilities: inference only
+    double dropatt = 0.0;        // of attention probabilities
     std::string init = "normal"; // or "uniform" with bound init_range
     double init_range = 0.01;    // of "uniform"
     double init_std = 0.02;      // of "normal", and of norms' weights around 1

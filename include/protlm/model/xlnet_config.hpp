@@ -26,9 +26,8 @@ struct XlnetConfig {
     bool bi_data = false;     // the second half of a batch's sequences runs backward, as the original's data does
     index_t clamp_len = -1;   // farther keys count as so far; up to 0: no limit
     bool same_length = false; // "uni": every token sees as many keys, those of the memory and itself
-    /// Of the embedding, the position encodings, what each attention and feed-forward block adds, the feed-forward's
-    /// inner activations, and behind the last layer. Attention probabilities are kept, as with the original's dropatt
-    /// 0.
+    /// Of the embedding, the position encodings, attention probabilities, what each attention and feed-forward block
+    /// adds, the feed-forward's inner activations, and behind the last layer.
     double dropout = 0.0;
     double initializer_range = 0.02;
     double layer_norm_eps = 1e-12;

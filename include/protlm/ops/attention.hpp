@@ -36,21 +36,23 @@ inline constexpr auto attention_products = std::integral_constant<
 
 namespace detail {
 
-template <bool rounded, class Context, class A, class Exec, class Score, class Mask>
+template <bool rounded, class Context, class A, class Exec, class Score, class Mask, class Dropout>
 void attention_forward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
-                       Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
+                       Segments<Exec> const &keys, Score const &score, Mask const &mask, Dropout const &dropout,
+                       Rows<A> out, A *lse) {
     if constexpr (Context::on_host)
-        attention_forward_any_host<rounded>(context, rows, queries, keys, score, mask, out, lse);
+        attention_forward_any_host<rounded>(context, rows, queries, keys, score, mask, dropout, out, lse);
     else
         with_head_width(rows.width, [&](auto width) {
-            launch_attention<width()>(context.exec(), rows, queries.count(), score, mask, out, lse);
+            launch_attention<width()>(context.exec(), rows, queries.count(), score, mask, dropout, out, lse);
         });
 }
 
 template <class Context, class A, class Exec, class Score, class Mask>
 void attention_backward(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
-                        Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A const> out,
-                        Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients) {
+                        Segments<Exec> const &keys, Score const &score, Mask const &mask,
+                        ProbabilityDropout const &dropout, Rows<A const> out, Rows<A const> g, A const *lse,
+                        AttentionGradients<A> const &gradients) {
     auto const kernel = score.kernel();
     using Kernel = typename Score::Kernel;
     bool trained = false;
@@ -62,14 +64,15 @@ void attention_backward(Context &context, AttentionRows<A> const &rows, Segments
             if (trained)
                 partials = context.template buffer<A>(
                     kernel.partial_size(queries.total(), keys.total(), queries.count(), rows.heads));
-        attention_backward_host(context, rows, queries, keys, kernel, mask, out, g, lse, gradients, partials.data());
+        attention_backward_host(context, rows, queries, keys, kernel, mask, dropout, out, g, lse, gradients,
+                                partials.data());
         if constexpr (Kernel::parametric)
             if (trained)
                 score.accumulate_partials(context, rows, queries, keys, partials.data());
     } else {
         auto const delta = context.template buffer<A>(out.rows * rows.heads);
         launch_delta(context.exec(), rows.heads, rows.width, out, g, delta.data());
-        PairGradient<A, Kernel, Mask> const pairs{rows, g, lse, delta.data(), kernel, mask};
+        PairGradient<A, Kernel, Mask> const pairs{rows, g, lse, delta.data(), kernel, mask, dropout};
         with_head_width(rows.width, [&](auto width) {
             launch_attention_gradients<width()>(context.exec(), pairs, queries.count(), gradients);
         });
@@ -119,6 +122,10 @@ void check_attention(Columns<A, Exec> const &columns, char const *name, Segments
           columns.tensor.cols(), " columns, expected at least ", columns.first + width);
 }
 
+inline void check_attention_dropout(double rate) {
+    check(rate >= 0.0 && rate < 1.0, "attention: dropout rate is ", rate, ", expected at least 0 and below 1");
+}
+
 } // namespace detail
 
 /// out (Tq, H D) = softmax over keys of score(q, k), times v; for self, cross, causal and recurrent attention.
@@ -126,15 +133,20 @@ void check_attention(Columns<A, Exec> const &columns, char const *name, Segments
 /// Online softmax over tiles: memory is O(L), forward and backward. Sequences of q and k correspond by number; nothing
 /// attends across them. A row's result does not depend on the other sequences. Backward: accumulates into q, k, v and
 /// the score's parameters. Dao et al., arXiv 2205.14135.
+///
+/// In training some probabilities are dropped, behind the softmax: with probability `dropout_rate` they are zero, else
+/// divided by 1 - dropout_rate, where the rate is rounded to a whole number of 1 / 65536. Which ones is a function of
+/// the context's keys, see DropoutKeys, the head and the key's number among the keys of its sequence, those of a memory
+/// included. The backward makes the mask again. In inference nothing is dropped.
 /// @param q columns of (Tq, .) @param k, v columns of (Tk, .) @param queries, keys offsets of Tq and Tk
 /// @param heads H @param head_width D @param score, mask functors, see AttentionScore and AttentionMask
 /// @tparam Products  `attention_products<S>` for weights of type S
-/// @throws Error when extents disagree
+/// @throws Error when extents disagree or the rate is not in [0, 1)
 template <class Context, class A, class Score, class Mask, class Products = decltype(attention_products<A>),
           class Exec = typename Context::execution_space>
 Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec> k, Columns<A, Exec> v,
                           Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width,
-                          Score score, Mask mask, Products = {}) {
+                          Score score, Mask mask, Products = {}, double dropout_rate = 0.0) {
     static_assert(AttentionMask<Mask>, "attention: the mask must offer kernel() and everything, and its kernel "
                                        "everything, interval, (place, query, key), key_begin, key_end, query_begin "
                                        "and query_end");
@@ -142,26 +154,28 @@ Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec>
                                             "scale, query_bias, (place, query, key, q), add_query_gradient, "
                                             "workspace, prepare and start; with a backward of its own also "
                                             "partial_size, prepare_backward, add_gradient_tile and finish");
-    check_extent("attention", "keys", "sequences", keys.count(), queries.count());
-    detail::check_attention(q, "q", queries, heads * head_width);
-    detail::check_attention(k, "k", keys, heads * head_width);
-    detail::check_attention(v, "v", keys, heads * head_width);
-    score.validate(queries, keys, heads, head_width);
     index_t const width = heads * head_width;
+    check_extent("attention", "keys", "sequences", keys.count(), queries.count());
+    detail::check_attention(q, "q", queries, width);
+    detail::check_attention(k, "k", keys, width);
+    detail::check_attention(v, "v", keys, width);
+    score.validate(queries, keys, heads, head_width, Context::on_host);
+    detail::check_attention_dropout(dropout_rate);
     auto const out = context.template tensor<A>(queries.total(), width);
     auto const lse = context.template buffer<A>(queries.total() * heads);
     detail::AttentionRows<A> const rows{q.value(width),     k.value(width), v.value(width), queries.device.data(),
                                         keys.device.data(), heads,          head_width};
     constexpr bool rounded = !Context::training && Products::value == AttentionProducts::rounded;
-    detail::attention_forward<rounded>(context, rows, queries, keys, score.kernel(), mask.kernel(), out.value(),
-                                       lse.data());
+    auto const dropout = detail::attention_dropout(context, queries, heads, dropout_rate);
+    detail::attention_forward<rounded>(context, rows, queries, keys, score.kernel(), mask.kernel(), dropout.kernel,
+                                       out.value(), lse.data());
     if constexpr (Context::training)
         context.tape().record(
-            [&context, q, k, v, queries, keys, score, mask, out, lse, rows, width] {
+            [&context, q, k, v, queries, keys, score, mask, dropout, out, lse, rows, width] {
                 if (!out.has_gradient())
                     return; // no loss depends on it
                 auto const gradients = detail::attention_gradients(context, q, k, v, width);
-                detail::attention_backward(context, rows, queries, keys, score, mask.kernel(),
+                detail::attention_backward(context, rows, queries, keys, score, mask.kernel(), dropout.kernel,
                                            Rows<A const>(out.value()), Rows<A const>(out.gradient()), lse.data(),
                                            gradients);
             },

@@ -48,7 +48,7 @@ Tensor<A, Exec> attention_probabilities(Context &context, Columns<A, Exec> q, Co
                                         index_t heads, index_t head_width, Score score, Mask mask) {
     check(sequence >= 0 && sequence < queries.count(), "attention_probabilities: sequence ", sequence,
           " is not one of ", queries.count());
-    score.validate(queries, keys, heads, head_width);
+    score.validate(queries, keys, heads, head_width, false);
     index_t const width = heads * head_width;
     Tensor<A, Exec> map(context.pool(), heads * queries.length(sequence), keys.length(sequence), false);
     detail::AttentionRows<A> const rows{q.value(width),     k.value(width), k.value(width), queries.device.data(),

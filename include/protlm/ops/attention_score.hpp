@@ -55,17 +55,17 @@ concept AttentionScoreGradient = requires(T score, AttentionPlace place, Attenti
     score.finish(place, q, work, work, work);
 };
 
-/// A score: its kernel part and the parameters that its backward adds to. `validate(queries, keys, heads, head width)`
-/// throws when they do not fit. One with a backward of its own also offers `trained()`, `accumulate_partials(context,
-/// rows, queries, keys, partials)` for what host kernels summed, and `accumulate_pairs(context, pairs, queries, keys)`
-/// for other devices, where `pairs(place, query, key).gradient` is the gradient of a score.
+/// A score: its kernel part and the parameters that its backward adds to. `validate(queries, keys, heads, head width,
+/// host kernels)` throws when they do not fit. One with a backward of its own also offers `trained()`,
+/// `accumulate_partials(context, rows, queries, keys, partials)` for what host kernels summed, and
+/// `accumulate_pairs(context, pairs, queries, keys)` for other devices, where `pairs(place, query, key).gradient` is
+/// the gradient of a score.
 template <class T, class A>
-concept AttentionScore =
-    AttentionScoreKernel<typename T::Kernel, A> &&
-    (!T::Kernel::parametric || AttentionScoreGradient<typename T::Kernel, A>) && requires(T score, index_t i) {
-        { score.kernel() } -> std::convertible_to<typename T::Kernel>;
-        { score.parameters() } -> std::convertible_to<std::vector<ParameterId>>;
-    };
+concept AttentionScore = AttentionScoreKernel<typename T::Kernel, A> &&
+    (!T::Kernel::parametric || AttentionScoreGradient<typename T::Kernel, A>)&&requires(T score, index_t i) {
+    { score.kernel() } -> std::convertible_to<typename T::Kernel>;
+    { score.parameters() } -> std::convertible_to<std::vector<ParameterId>>;
+};
 
 /// scale * (q . k): Vaswani et al., arXiv 1706.03762, section 3.2.1, with scale 1 / sqrt(head width).
 template <class A>
@@ -76,7 +76,7 @@ struct ScaledDot {
     ScaledDot const &kernel() const { return *this; }
     std::vector<ParameterId> parameters() const { return {}; }
     template <class Exec>
-    void validate(Segments<Exec> const &, Segments<Exec> const &, index_t, index_t) const {}
+    void validate(Segments<Exec> const &, Segments<Exec> const &, index_t, index_t, bool) const {}
 
     KOKKOS_FUNCTION A scale() const { return factor; }
     KOKKOS_FUNCTION A const *query_bias(AttentionPlace const &) const { return nullptr; }

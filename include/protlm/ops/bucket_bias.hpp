@@ -69,6 +69,7 @@ struct BucketBiasKernel {
         index_t const last = first + count - 1;
         for (index_t i = 0; i < place.keys + count - 1; ++i)
             work[i] = static_cast<A>(table(bucket(place, last, i), place.head));
+        std::fill(work + place.keys + count - 1, work + diagonals(place, count), A(0)); // registers reach behind them
     }
     /// Every row of a tile begins with the biases of the row before, shifted by one.
     detail::SumsFrom<A> start(AttentionTile const &tile, A const *work, A *) const {
@@ -195,7 +196,7 @@ class BucketBias {
     Kernel const &kernel() const { return kernel_; }
     std::vector<ParameterId> const &parameters() const { return table_.ids; }
     bool trained() const { return table_.trained(); }
-    void validate(Segments<Exec> const &, Segments<Exec> const &, index_t heads, index_t) const {
+    void validate(Segments<Exec> const &, Segments<Exec> const &, index_t heads, index_t, bool) const {
         check_extent("BucketBias", "table", "columns", table_.cols(), heads);
     }
 

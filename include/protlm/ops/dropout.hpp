@@ -31,9 +31,10 @@ struct DropoutMask {
 template <class Exec>
 DropoutMask<Exec> dropout_mask(DropoutKeys<Exec> const &keys, std::uint32_t op, double rate) {
     auto const words = CounterRandom{keys.seed, Purpose::dropout, keys.epoch}(op, 0);
+    bool const numbered = keys.sample.size() == 0; // a row's number stands for protein and position
     return {(static_cast<std::uint64_t>(words[1]) << 32) | words[0],
-            static_cast<std::uint32_t>(std::min(rate * 4294967296.0, 4294967295.0)), keys.sample.data(),
-            keys.position.data()};
+            static_cast<std::uint32_t>(std::min(rate * 4294967296.0, 4294967295.0)),
+            numbered ? nullptr : keys.sample.data(), numbered ? nullptr : keys.position.data()};
 }
 
 /// y = [y +] x where kept, scaled by 1 / (1 - rate), else 0.

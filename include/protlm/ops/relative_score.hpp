@@ -71,6 +71,9 @@ struct RelativeKernel : detail::RelativeTerms<S> {
             detail::placed_scores(*this, tile, q, own.strip, scores);
         else
             detail::consecutive_scores(*this, tile, q, scores);
+        for (index_t i = 0; i < tile.rows; ++i) // what the product reads behind the last key
+            std::fill(scores + i * detail::tile_stride + tile.keys,
+                      scores + i * detail::tile_stride + detail::padded<A>(tile.keys), A(0));
         if (this->segment.query_types)
             detail::add_segment_scores(*this, tile, own, scores);
         return {scores, detail::tile_stride};
@@ -180,8 +183,13 @@ class RelativeScore {
         return r_.needs_gradient() || r_w_.trained() || r_r_.trained() || r_s_.trained() || embedding_.trained();
     }
 
-    /// @throws Error when r, positions or types do not fit the queries and keys
-    void validate(Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width) const {
+    /// @throws Error when r, positions or types do not fit the queries and keys, or host kernels would use what a
+    /// context with other kernels made
+    void validate(Segments<Exec> const &queries, Segments<Exec> const &keys, index_t heads, index_t head_width,
+                  bool host_kernels = false) const {
+        check(!host_kernels || kernel_.transposed,
+              "RelativeScore: made by a context with portable kernels, but "
+              "attention is called with native ones: expected one context for both");
         check_extent("RelativeScore", "r", "columns", r_.cols(), heads * head_width);
         check(kernel_.behind >= keys.longest - 1, "RelativeScore: r reaches ", kernel_.behind,
               " behind the query, expected at least ", keys.longest - 1, " for ", keys.longest, " keys");

@@ -38,11 +38,13 @@ void fill_sinusoids(Exec const &exec, index_t behind, index_t clamp, bool less_o
 /// their weights can learn from; a float would round it away, and an optimizer blow up what is left.
 /// @param clamp farther distances, either way, count as this one; up to 0: no limit
 /// @param less_one cosines less one; not where a dropout of single encodings would see the constant
-/// @throws Error when the width is odd
+/// @throws Error when the width is odd or a reach negative
 template <class A, class Context>
 auto relative_sinusoids(Context &context, index_t width, index_t behind, index_t ahead, index_t clamp,
                         bool less_one = true) {
     check(width % 2 == 0, "relative_sinusoids: width is ", width, ", expected an even number");
+    check(behind >= 0 && ahead >= 0, "relative_sinusoids: behind is ", behind, " and ahead ", ahead,
+          ", expected at least 0");
     Tensor<A, typename Context::execution_space> const y(context.pool(), behind + ahead + 1, width, false);
     detail::fill_sinusoids(context.exec(), behind, clamp, less_one, y.value());
     return y;

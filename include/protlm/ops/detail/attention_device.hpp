@@ -45,9 +45,10 @@ KOKKOS_INLINE_FUNCTION void store_head(A const (&from)[W], index_t width, A fact
 }
 
 /// out and lse of one query and head.
-template <int W, class A, class Score, class Mask>
+template <int W, class A, class Score, class Mask, class Dropout>
 KOKKOS_FUNCTION void attention_query(AttentionRows<A> const &rows, AttentionPlace const &place, index_t query,
-                                     Score const &score, Mask const &mask, Rows<A> const &out, A *lse) {
+                                     Score const &score, Mask const &mask, Dropout const &dropout, Rows<A> const &out,
+                                     A *lse) {
     index_t const first = place.head * rows.width, t = place.query_row + query;
     A q[W], sum[W] = {};
     A const *const own = rows.q.row(t) + first;
@@ -60,9 +61,11 @@ KOKKOS_FUNCTION void attention_query(AttentionRows<A> const &rows, AttentionPlac
                     score(place, query, key, own);
         A const shrink = s > top ? ::exp(top - s) : A(1);
         top = s > top ? s : top;
-        A const p = ::exp(s - top);
+        A p = ::exp(s - top);
         A const *v = rows.v.row(place.key_row + key) + first;
         total = total * shrink + p;
+        if constexpr (Dropout::drops)
+            p *= dropout.template factor<A>(place, query, key);
         for (int d = 0; d < W; ++d)
             if (d < rows.width)
                 sum[d] = sum[d] * shrink + p * v[d];
@@ -79,9 +82,10 @@ struct PairGradient {
     A const *lse, *delta; // (Tq, H)
     Score score;
     Mask mask;
+    ProbabilityDropout dropout;
 
     struct Pair {
-        A probability, gradient;
+        A probability, gradient; // as the value is multiplied with it; of the score
     };
     KOKKOS_FUNCTION Pair operator()(AttentionPlace const &place, index_t query, index_t key) const {
         if (!mask(place, query, key))
@@ -97,7 +101,8 @@ struct PairGradient {
         }
         index_t const at = t * place.heads + place.head;
         A const p = ::exp(score.scale() * dot + score(place, query, key, q) - lse[at]);
-        return {p, p * (dv - delta[at])};
+        A const f = dropout.template factor<A>(place, query, key);
+        return {p * f, p * (dv * f - delta[at])};
     }
 };
 
@@ -153,15 +158,15 @@ void with_head_width(index_t width, F f) {
         f(std::integral_constant<int, 256>());
 }
 
-template <int W, class Exec, class A, class Score, class Mask>
-void launch_attention(Exec const &exec, AttentionRows<A> rows, index_t sequences, Score score, Mask mask, Rows<A> out,
-                      A *lse) {
+template <int W, class Exec, class A, class Score, class Mask, class Dropout>
+void launch_attention(Exec const &exec, AttentionRows<A> rows, index_t sequences, Score score, Mask mask,
+                      Dropout dropout, Rows<A> out, A *lse) {
     index_t const total = rows.q.rows;
     Kokkos::parallel_for(
         "protlm::attention", range(exec, 0, total * rows.heads), KOKKOS_LAMBDA(index_t item) {
             index_t const t = item % total;
             auto const place = rows.place(sequence_of(rows.q_offsets, sequences, t), item / total);
-            attention_query<W>(rows, place, t - place.query_row, score, mask, out, lse);
+            attention_query<W>(rows, place, t - place.query_row, score, mask, dropout, out, lse);
         });
 }
 

@@ -4,6 +4,7 @@
 // Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135), products by the micro kernel.
 
 #include <protlm/ops/attention_score.hpp>
+#include <protlm/ops/detail/attention_dropout.hpp>
 #include <protlm/ops/detail/attention_shape.hpp>
 #include <protlm/ops/detail/host_product.hpp>
 
@@ -174,10 +175,17 @@ inline void online_softmax_row(A *row, index_t cols, A &max_so_far, A &sum_so_fa
     sum_so_far += sum_lanes<A>(sum);
 }
 
+/// One row of a tile of probabilities (cols, whole registers), before they are divided by their sum: some become 0.
+template <class A>
+inline void drop_row(DropoutRow<A> const &factors, A *row, index_t cols) {
+    for (index_t j = 0; j < cols; j += lanes<A>)
+        store(row + j, load(row + j) * factors(j));
+}
+
 /// The part of a task that one tile makes; `row` is the tile's first row in the scratch.
-template <class A, class Operands, class Score, class Mask>
+template <class A, class Operands, class Score, class Mask, class Dropout>
 void attention_tile(ForwardScratch<A, Operands> const &scratch, AttentionTile const &tile, index_t width,
-                    Score const &score, Mask const &mask) {
+                    Score const &score, Mask const &mask, Dropout const &dropout) {
     index_t const p = padded<A>(width), cols = padded<A>(tile.keys), row = tile.q0 - tile.first;
     SumsFrom<A> const from = score.start(tile, scratch.score, scratch.tile);
     scratch.operands.scores(row, from, scratch.tile, tile.rows, cols);
@@ -186,13 +194,16 @@ void attention_tile(ForwardScratch<A, Operands> const &scratch, AttentionTile co
         online_softmax_row<!Mask::everything, Operands::rounded>(scratch.tile + i * tile_stride, cols,
                                                                  scratch.max[row + i], scratch.sum[row + i],
                                                                  scratch.out + (row + i) * p, p);
+    if constexpr (Dropout::drops)
+        for (index_t i = 0; i < tile.rows && dropout.threshold > 0; ++i)
+            drop_row<A>({dropout, tile.place, tile.q0 + i, tile.k0}, scratch.tile + i * tile_stride, cols);
     scratch.operands.mix(scratch.tile, scratch.out + row * p, tile.rows, tile.keys);
 }
 
 /// One task: queries [q0, q0 + n) of one head of one sequence. Writes out (Tq, H D) and lse (Tq, H).
-template <class Operands, class A, class Score, class Mask>
+template <class Operands, class A, class Score, class Mask, class Dropout>
 void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, index_t q0, index_t n,
-                    Score const &score, Mask const &mask, A *memory, Rows<A> out, A *lse) {
+                    Score const &score, Mask const &mask, Dropout const &dropout, A *memory, Rows<A> out, A *lse) {
     ForwardScratch<A, Operands> scratch(memory, rows.width);
     index_t const width = rows.width, p = padded<A>(width), first = place.head * width;
     scratch.operands.set_queries(rows.q, place.query_row + q0, n, first, score.scale(), score.query_bias(place));
@@ -207,7 +218,7 @@ void attention_task(AttentionRows<A> const &rows, AttentionPlace const &place, i
         for (index_t i0 = 0; i0 < n; i0 += query_tile) {
             index_t const r = std::min(query_tile, n - i0);
             if (mask.key_begin(place, q0 + i0) < k0 + keys && mask.key_end(place, q0 + i0 + r - 1) > k0)
-                attention_tile(scratch, {place, q0, n, q0 + i0, r, k0, keys}, width, score, mask);
+                attention_tile(scratch, {place, q0, n, q0 + i0, r, k0, keys}, width, score, mask, dropout);
         }
     }
     for (index_t i = 0; i < n; ++i) {
@@ -237,9 +248,10 @@ std::vector<QueryChunk> query_chunks(Segments<Exec> const &segments, index_t ste
 }
 
 /// out (Tq, H D) = softmax(score) v, lse (Tq, H) = log of the sums of exponentials.
-template <class Operands, class Context, class Exec, class A, class Score, class Mask>
+template <class Operands, class Context, class Exec, class A, class Score, class Mask, class Dropout>
 void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
-                            Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
+                            Segments<Exec> const &keys, Score const &score, Mask const &mask, Dropout const &dropout,
+                            Rows<A> out, A *lse) {
     auto const chunks = query_chunks(queries, query_chunk);
     index_t const score_size = score.workspace({0, 0, 0, queries.longest, keys.longest, 0, rows.heads},
                                                std::min(query_chunk, queries.longest), false);
@@ -255,7 +267,7 @@ void attention_forward_host(Context &context, AttentionRows<A> const &rows, Segm
                              auto const thread = token.acquire();
                              QueryChunk const &c = chunk[task / heads];
                              attention_task<Operands>(rows, rows.place(c.sequence, task % heads), c.first, c.count,
-                                                      score, mask, work + thread * size, out, lse);
+                                                      score, mask, dropout, work + thread * size, out, lse);
                              token.release(thread);
                          });
 }

@@ -39,7 +39,8 @@ struct BackwardScratch {
     }
 };
 
-/// probability = exp(score - lse) and gradient = probability (gradient - delta) of one tile (rows, cols).
+/// probability = exp(score - lse) and gradient = probability (gradient - delta) of one tile (rows, cols), without
+/// dropout.
 template <class A>
 inline void softmax_backward_tile(A *probability, A *gradient, index_t rows, index_t cols, A const *lse,
                                   index_t lse_stride, A const *delta) {
@@ -51,10 +52,27 @@ inline void softmax_backward_tile(A *probability, A *gradient, index_t rows, ind
         }
 }
 
+/// The same with dropout, whose factors f both the values and their gradient pass: probability = f p and gradient =
+/// p (f gradient - delta).
+template <class A>
+void dropped_backward_tile(ProbabilityDropout const &dropout, AttentionTile const &tile, A *probability, A *gradient,
+                           A const *lse, A const *delta) {
+    index_t const cols = padded<A>(tile.keys);
+    for (index_t i = 0; i < tile.rows; ++i) {
+        DropoutRow<A> const factors(dropout, tile.place, tile.q0 + i, tile.k0);
+        A *const score = probability + i * tile_stride, *const g = gradient + i * tile_stride;
+        for (index_t j = 0; j < cols; j += lanes<A>) {
+            Vec<A> const p = exp(load(score + j) - lse[i * tile.place.heads]), f = factors(j);
+            store(score + j, p * f);
+            store(g + j, p * (load(g + j) * f - delta[i]));
+        }
+    }
+}
+
 /// The part of a task that one tile of keys and one of queries makes.
 template <class A, class Score, class Mask>
 void attention_backward_tile(BackwardScratch<A> const &s, AttentionTile const &tile, index_t width, Score const &score,
-                             Mask const &mask, A const *lse, A *partials) {
+                             Mask const &mask, ProbabilityDropout const &dropout, A const *lse, A *partials) {
     index_t const p = padded<A>(width), cols = padded<A>(tile.keys), r = tile.rows, keys = tile.keys;
     AttentionPlace const &place = tile.place;
     SumsFrom<A> const from = score.start(tile, s.score, s.probability);
@@ -63,8 +81,11 @@ void attention_backward_tile(BackwardScratch<A> const &s, AttentionTile const &t
     mask_tile(mask, tile, s.probability);
     tile_product(LeftRows<A>{s.g + tile.q0 * p, p}, s.v_transposed, key_tile, s.gradient, tile_stride, r, cols, width,
                  false);
-    softmax_backward_tile(s.probability, s.gradient, r, cols,
-                          lse + (place.query_row + tile.q0) * place.heads + place.head, place.heads, s.delta + tile.q0);
+    A const *const own_lse = lse + (place.query_row + tile.q0) * place.heads + place.head;
+    if (dropout.threshold > 0)
+        dropped_backward_tile(dropout, tile, s.probability, s.gradient, own_lse, s.delta + tile.q0);
+    else
+        softmax_backward_tile(s.probability, s.gradient, r, cols, own_lse, place.heads, s.delta + tile.q0);
     if constexpr (Score::parametric) {
         for (index_t i = 0; i < r && keys < key_tile; ++i) // what an earlier, wider tile left
             std::fill(s.gradient + i * tile_stride + keys, s.gradient + i * tile_stride + key_tile, A(0));
@@ -102,8 +123,9 @@ inline void head_delta(Rows<A const> out, Rows<A const> g, index_t row, index_t 
 /// One task: one head of one sequence.
 template <class A, class Score, class Mask>
 void attention_backward_task(AttentionRows<A> const &rows, AttentionPlace const &place, Score const &score,
-                             Mask const &mask, BackwardScratch<A> const &s, Rows<A const> out, Rows<A const> g,
-                             A const *lse, AttentionGradients<A> const &gradients, A *partials) {
+                             Mask const &mask, ProbabilityDropout const &dropout, BackwardScratch<A> const &s,
+                             Rows<A const> out, Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients,
+                             A *partials) {
     index_t const width = rows.width, p = padded<A>(width), first = place.head * width;
     copy_head(rows.q, place.query_row, place.queries, first, width, score.scale(), s.q, score.query_bias(place));
     copy_head(g, place.query_row, place.queries, first, width, A(1), s.g);
@@ -123,7 +145,7 @@ void attention_backward_task(AttentionRows<A> const &rows, AttentionPlace const 
         for (index_t q0 = mask.query_begin(place, k0) / query_tile * query_tile; q0 < end; q0 += query_tile)
             attention_backward_tile(s,
                                     {place, 0, place.queries, q0, std::min(query_tile, place.queries - q0), k0, keys},
-                                    width, score, mask, lse, partials);
+                                    width, score, mask, dropout, lse, partials);
         write_head(s.dk, keys, width, A(1), gradients.k, place.key_row + k0, first, gradients.add_k);
         write_head(s.dv, keys, width, A(1), gradients.v, place.key_row + k0, first, gradients.add_v);
     }
@@ -143,8 +165,9 @@ inline index_t backward_workers(int threads, index_t tasks, index_t scratch_byte
 /// Gradients of q, k, v from that of out; `partials` is where a parametric score keeps its sums, or null.
 template <class Context, class Exec, class A, class Score, class Mask>
 void attention_backward_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
-                             Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A const> out,
-                             Rows<A const> g, A const *lse, AttentionGradients<A> const &gradients, A *partials) {
+                             Segments<Exec> const &keys, Score const &score, Mask const &mask,
+                             ProbabilityDropout const &dropout, Rows<A const> out, Rows<A const> g, A const *lse,
+                             AttentionGradients<A> const &gradients, A *partials) {
     index_t const longest = padded<A>(std::max(queries.longest, keys.longest)), heads = rows.heads;
     index_t const score_size =
         score.workspace({0, 0, 0, queries.longest, keys.longest, 0, heads}, queries.longest, true);
@@ -159,8 +182,8 @@ void attention_backward_host(Context &context, AttentionRows<A> const &rows, Seg
     Kokkos::parallel_for("protlm::attention_backward", dynamic_range(context.exec(), 0, workers), [=](index_t worker) {
         BackwardScratch<A> const scratch(work + worker * size, longest, rows.width);
         for (index_t task = (*next)++; task < tasks; task = (*next)++)
-            attention_backward_task(rows, rows.place(order[task / heads], task % heads), score, mask, scratch, out, g,
-                                    lse, gradients, partials);
+            attention_backward_task(rows, rows.place(order[task / heads], task % heads), score, mask, dropout, scratch,
+                                    out, g, lse, gradients, partials);
     });
     context.exec().fence(); // the counter goes away
 }

@@ -79,17 +79,18 @@ class RoundedOperands {
 
 /// out (Tq, H D) = softmax(score) v, lse (Tq, H) = log of the sums of exponentials; with `rounded`, products of
 /// bfloat16 where the processor has them.
-template <bool rounded, class Context, class Exec, class A, class Score, class Mask>
+template <bool rounded, class Context, class Exec, class A, class Score, class Mask, class Dropout>
 void attention_forward_any_host(Context &context, AttentionRows<A> const &rows, Segments<Exec> const &queries,
-                                Segments<Exec> const &keys, Score const &score, Mask const &mask, Rows<A> out, A *lse) {
+                                Segments<Exec> const &keys, Score const &score, Mask const &mask,
+                                Dropout const &dropout, Rows<A> out, A *lse) {
 #if defined(__x86_64__) && !defined(__CUDACC__)
     if constexpr (rounded && std::same_as<A, float>)
         if (has_rounded_operands()) {
-            attention_forward_host<RoundedOperands>(context, rows, queries, keys, score, mask, out, lse);
+            attention_forward_host<RoundedOperands>(context, rows, queries, keys, score, mask, dropout, out, lse);
             return;
         }
 #endif
-    attention_forward_host<ExactOperands<A>>(context, rows, queries, keys, score, mask, out, lse);
+    attention_forward_host<ExactOperands<A>>(context, rows, queries, keys, score, mask, dropout, out, lse);
 }
 
 } // namespace protlm::inline v0::detail

@@ -8,7 +8,6 @@
 #include <protlm/ops/detail/relative_kernel.hpp>
 
 #include <utility>
-#include <vector>
 
 namespace protlm::inline v0::detail {
 
@@ -50,6 +49,7 @@ struct RelativeWork {
     A *strip;                    // (panel_rows, strip_stride)
     A *same;                     // (queries, 2): segment term of a key of the same and of another type
     A *types;                    // (keys): the keys' types as numbers
+    A *embedding;                // (2, padded width): the segment vectors
     A *dq, *weights, *encodings; // backward: (queries, padded width), (queries, 2), (used, encoding_stride)
 
     RelativeWork(A *memory, index_t queries, index_t keys, index_t p) {
@@ -57,13 +57,14 @@ struct RelativeWork {
         strip = std::exchange(memory, memory + panel_rows * strip_stride);
         same = std::exchange(memory, memory + padded<A>(2 * queries));
         types = std::exchange(memory, memory + padded<A>(keys + lanes<A>));
+        embedding = std::exchange(memory, memory + 2 * p);
         dq = std::exchange(memory, memory + queries * p);
         weights = std::exchange(memory, memory + padded<A>(2 * queries));
         encodings = memory;
     }
     static index_t size(index_t queries, index_t keys, index_t p, index_t used, bool backward) {
         index_t const head = queries * p + padded<A>(2 * queries);
-        index_t const forward = head + panel_rows * strip_stride + padded<A>(keys + lanes<A>);
+        index_t const forward = head + panel_rows * strip_stride + padded<A>(keys + lanes<A>) + 2 * p;
         return backward ? forward + head + used * encoding_stride<A>(p) : forward;
     }
 };
@@ -181,24 +182,20 @@ void add_segment_scores(Score const &score, AttentionTile const &tile, RelativeW
 template <class A, class Score>
 void relative_prepare(Score const &score, AttentionPlace const &place, Rows<A const> q, index_t begin, index_t count,
                       RelativeWork<A> const &work) {
-    check(score.transposed != nullptr, "RelativeScore: made by a context with other kernels than attention's");
     index_t const width = score.width(place), first = score.first(place), p = padded<A>(width);
     auto const &segment = score.segment;
     if (segment.query_types) {
         for (index_t j = 0; j < place.keys; ++j)
             work.types[j] = static_cast<A>(segment.key_types[place.key_row + j]);
         std::fill_n(work.types + place.keys, lanes<A>, A(0));
-        std::vector<A> embedding(static_cast<std::size_t>(2 * width));
         A *const biased = work.q; // free yet
-        for (index_t d = 0; d < width; ++d) {
-            embedding[static_cast<std::size_t>(d)] = static_cast<A>(segment.embedding[first + d]);
-            embedding[static_cast<std::size_t>(width + d)] =
-                static_cast<A>(segment.embedding[score.r.cols + first + d]);
-        }
+        for (index_t s = 0; s < 2; ++s)
+            for (index_t d = 0; d < width; ++d)
+                work.embedding[s * p + d] = static_cast<A>(segment.embedding[s * score.r.cols + first + d]);
         copy_head(q, place.query_row + begin, count, first, width, score.factor, biased, segment.bias + first);
         for (index_t i = 0; i < count; ++i)
             for (index_t s = 0; s < 2; ++s)
-                work.same[2 * i + s] = dot(biased + i * p, embedding.data() + s * width, width);
+                work.same[2 * i + s] = dot(biased + i * p, work.embedding + s * p, width);
     }
     copy_head(q, place.query_row + begin, count, first, width, score.factor, work.q, score.position_bias + first);
 }
