@@ -1,7 +1,7 @@
 // Attention by length, head width, mask and score, forward and backward: tokens/s and GFLOP/s. Scores and results
 // take 4 L^2 D operations a head forward and 10 backward (half of each under a causal mask), as is usually counted;
-// exponentials come on top, and so does what a score adds. The cases `ratio/...` compare a score with plain scaling
-// under the same mask, call by call in turn, in processor time: forward, and forward with backward.
+// exponentials come on top, and so does what a score adds. The cases `ratio/...` compare a score, or dropout at 0.1,
+// with plain scaling under the same mask, call by call in turn, in processor time: forward, and forward with backward.
 // `build/release/benchmarks/attention --benchmark_filter=plain/64` runs a part.
 
 #include "support.hpp"
@@ -24,9 +24,9 @@ constexpr index_t model_width = 512, batch_tokens = 8192;
 template <class MakeScore, class Mask>
 class SelfAttentionCase {
   public:
-    SelfAttentionCase(index_t length, index_t head_width, MakeScore const &make_score, Mask mask)
+    SelfAttentionCase(index_t length, index_t head_width, MakeScore const &make_score, Mask mask, double dropout = 0)
         : length_(length), heads_(model_width / head_width), head_width_(head_width), make_score_(make_score),
-          mask_(mask) {
+          mask_(mask), dropout_(dropout) {
         std::vector<std::int64_t> offsets{0};
         while (offsets.back() + length <= batch_tokens)
             offsets.push_back(offsets.back() + length);
@@ -41,7 +41,7 @@ class SelfAttentionCase {
         auto const score = make_score_(*this);
         auto const out =
             attention(context_, Columns{qkv_, 0}, Columns{qkv_, model_width}, Columns{qkv_, 2 * model_width}, segments_,
-                      segments_, heads_, head_width_, score, mask_);
+                      segments_, heads_, head_width_, score, mask_, attention_products<float>, dropout_);
         if (backward) {
             out.accumulate();
             Kokkos::deep_copy(out.gradient_view(), 0.01f);
@@ -89,6 +89,7 @@ class SelfAttentionCase {
     index_t length_, heads_, head_width_;
     MakeScore make_score_;
     Mask mask_;
+    double dropout_;
     Segments<Exec> segments_;
     Tensor<float, Exec> qkv_, encodings_;
     Parameters<float, Exec> parameters_;
@@ -121,11 +122,12 @@ void run_attention(benchmark::State &state, index_t head_width, bool backward, M
     state.counters["share"] = rate / measured_peak();
 }
 
-/// Time of a score over that of plain scaling: the median over calls in turn, so that a busy machine slows both.
+/// Time of a score, or of dropout, over that of plain scaling: the median over calls in turn, so that a busy machine
+/// slows both.
 template <class MakeScore, class Mask>
-void run_ratio(benchmark::State &state, index_t head_width, MakeScore const &make_score, Mask mask) {
+void run_ratio(benchmark::State &state, index_t head_width, MakeScore const &make_score, Mask mask, double dropout) {
     SelfAttentionCase<decltype(scaled), Mask> plain(state.range(0), head_width, scaled, mask);
-    SelfAttentionCase<MakeScore, Mask> other(state.range(0), head_width, make_score, mask);
+    SelfAttentionCase<MakeScore, Mask> other(state.range(0), head_width, make_score, mask, dropout);
     auto const seconds = [](auto &run, bool backward) {
         std::clock_t const start = std::clock();
         run(backward);
@@ -163,10 +165,11 @@ void add(std::string const &name, MakeScore make_score, Mask mask) {
 }
 
 template <class MakeScore, class Mask>
-void add_ratio(std::string const &name, MakeScore make_score, Mask mask) {
+void add_ratio(std::string const &name, MakeScore make_score, Mask mask, double dropout = 0) {
     for (index_t head_width : {32, 64, 128})
-        benchmark::RegisterBenchmark(("ratio/" + name + "/" + std::to_string(head_width)).c_str(),
-                                     [=](benchmark::State &state) { run_ratio(state, head_width, make_score, mask); })
+        benchmark::RegisterBenchmark(
+            ("ratio/" + name + "/" + std::to_string(head_width)).c_str(),
+            [=](benchmark::State &state) { run_ratio(state, head_width, make_score, mask, dropout); })
             ->Arg(512)
             ->Arg(2048)
             ->Iterations(9)
@@ -191,6 +194,7 @@ int main(int argc, char **argv) {
         add("relative", relative_full, protlm::FullMask{});
         add("relative_causal", relative_causal, protlm::CausalMask{});
         add_ratio("bucket_bias", bucket_bias, protlm::FullMask{});
+        add_ratio("dropout", scaled, protlm::FullMask{}, 0.1);
         add_ratio("relative", relative_full, protlm::FullMask{});
         add_ratio("relative_causal", relative_causal, protlm::CausalMask{});
         benchmark::RunSpecifiedBenchmarks();

@@ -17,8 +17,8 @@ struct T5Config {
     index_t relative_attention_max_distance = 128;
     std::string feed_forward_proj = "relu"; // an activation, or "gated-" and an activation
     bool tie_word_embeddings = true;        // logits by the word embedding, behind a factor d_model^-0.5
-    /// Of the embedding, of what each attention and feed-forward block adds, of the feed-forward's inner activations,
-    /// and behind the last norm. The original also drops attention probabilities; here they are kept.
+    /// Of the embedding, of attention probabilities, of what each attention and feed-forward block adds, of the
+    /// feed-forward's inner activations, and behind the last norm.
     double dropout_rate = 0.0;
     double layer_norm_epsilon = 1e-6;
     double initializer_factor = 1.0;
