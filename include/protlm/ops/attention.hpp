@@ -166,7 +166,7 @@ Tensor<A, Exec> attention(Context &context, Columns<A, Exec> q, Columns<A, Exec>
     detail::AttentionRows<A> const rows{q.value(width),     k.value(width), v.value(width), queries.device.data(),
                                         keys.device.data(), heads,          head_width};
     constexpr bool rounded = !Context::training && Products::value == AttentionProducts::rounded;
-    auto const dropout = detail::attention_dropout(context, queries, heads, dropout_rate);
+    auto const dropout = detail::attention_dropout(context, queries, dropout_rate);
     detail::attention_forward<rounded>(context, rows, queries, keys, score.kernel(), mask.kernel(), dropout.kernel,
                                        out.value(), lse.data());
     if constexpr (Context::training)

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 namespace protlm::inline v0::detail {
 
@@ -31,10 +30,13 @@ struct ProbabilityDropout {
 
     std::uint32_t threshold = 0;            // drop where 16 random bits are below; 0: nothing is dropped
     double scale = 1.0;                     // of what is kept
-    std::uint64_t const *keys = nullptr;    // (H)
+    std::uint64_t op_key = 0;               // the generator's of head 0; other heads have the numbers behind it
     std::uint64_t const *sample = nullptr;  // (Tq), or null
     std::int32_t const *position = nullptr; // (Tq), or null
 
+    KOKKOS_FUNCTION std::uint64_t head_key(AttentionPlace const &place) const {
+        return op_key + static_cast<std::uint64_t>(place.head);
+    }
     /// Counter number `block` of query row t.
     KOKKOS_FUNCTION PhiloxWords counter(index_t t, std::uint32_t block) const {
         std::uint64_t const s = sample ? sample[t] : 0;
@@ -48,7 +50,7 @@ struct ProbabilityDropout {
             return A(1);
         index_t const tile = key / key_tile, j = key % key_tile, half = j / 64;
         auto const block = static_cast<std::uint32_t>(tile * tile_counters + j % 64 / 4);
-        auto const words = philox(counter(place.query_row + query, block), keys[place.head]);
+        auto const words = philox(counter(place.query_row + query, block), head_key(place));
         std::uint32_t const bits = words[static_cast<int>(2 * half + j % 4 / 2)] >> (16 * (j % 2)) & 0xFFFFu;
         return bits < threshold ? A(0) : static_cast<A>(scale);
     }
@@ -58,7 +60,6 @@ struct ProbabilityDropout {
 template <class Exec>
 struct AttentionDropout {
     ProbabilityDropout kernel = {};
-    Buffer<std::uint64_t, Exec> keys = {};
     DropoutKeys<Exec> rows = {};
 };
 struct NoAttentionDropout {
@@ -68,7 +69,7 @@ struct NoAttentionDropout {
 /// The dropout of the next op; none in inference. A rate is rounded to a whole number of 1 / 65536, and the scale is
 /// that of the rounded rate.
 template <class Context, class Exec = typename Context::execution_space>
-auto attention_dropout(Context &context, Segments<Exec> const &queries, index_t heads, double rate) {
+auto attention_dropout(Context &context, Segments<Exec> const &queries, double rate) {
     if constexpr (!Context::training) {
         return NoAttentionDropout();
     } else {
@@ -80,17 +81,12 @@ auto attention_dropout(Context &context, Segments<Exec> const &queries, index_t 
         auto const &rows = context.dropout();
         check(rows.sample.size() == 0 || rows.sample.size() == queries.total(), "attention: there are ",
               queries.total(), " queries, but the keys of dropout in force are for ", rows.sample.size());
-        std::vector<std::uint64_t> keys;
-        for (index_t head = 0; head < heads; ++head) {
-            auto const words =
-                CounterRandom{rows.seed, Purpose::attention_dropout, rows.epoch}(op, static_cast<std::uint32_t>(head));
-            keys.push_back((static_cast<std::uint64_t>(words[1]) << 32) | words[0]);
-        }
-        AttentionDropout<Exec> dropout{{}, context.template upload<std::uint64_t>(keys), rows};
+        auto const words = CounterRandom{rows.seed, Purpose::attention_dropout, rows.epoch}(op, 0);
         bool const numbered = rows.sample.size() == 0; // a row's number stands for protein and position
-        dropout.kernel = {threshold, steps / (steps - threshold), dropout.keys.data(),
-                          numbered ? nullptr : rows.sample.data(), numbered ? nullptr : rows.position.data()};
-        return dropout;
+        return AttentionDropout<Exec>{
+            {threshold, steps / (steps - threshold), (static_cast<std::uint64_t>(words[1]) << 32) | words[0],
+             numbered ? nullptr : rows.sample.data(), numbered ? nullptr : rows.position.data()},
+            rows};
     }
 }
 
@@ -101,7 +97,7 @@ class DropoutRow {
     DropoutRow(ProbabilityDropout const &dropout, AttentionPlace const &place, index_t query, index_t k0)
         : threshold_(static_cast<Int<A>>(dropout.threshold)), scale_(static_cast<A>(dropout.scale)) {
         auto const first = static_cast<std::uint32_t>(k0 / key_tile * tile_counters);
-        philox_tile(dropout.counter(place.query_row + query, first), dropout.keys[place.head], bits_);
+        philox_tile(dropout.counter(place.query_row + query, first), dropout.head_key(place), bits_);
     }
     /// Of keys k0 + j and those behind it.
     Vec<A> operator()(index_t j) const {
