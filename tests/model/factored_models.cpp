@@ -264,7 +264,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(bad_batches_are_errors, Family, Families) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(attention_is_dropped_in_training, Family, Families) {
     auto config = Family::config();
     config.attention_probs_dropout_prob = 0.3;
-    typename Family::template Model<double> dropping(config);
+    typename Family::template Model<double> dropping(config, Family::all());
     dropping.initialise(3);
     dropping.parameters().enable_gradients();
     auto plain = made<Family, double>();
