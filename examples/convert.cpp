@@ -8,6 +8,7 @@
 
 #include <protlm/core/output.hpp>
 #include <protlm/core/progress.hpp>
+#include <protlm/data/tokenizer_writer.hpp>
 #include <protlm/io/convert_checkpoint.hpp>
 #include <protlm/io/find_model.hpp>
 
@@ -62,11 +63,20 @@ void write_weights(protlm::CheckpointFolder const &checkpoint, Options const &op
     progress.finish();
 }
 
+/// What belongs to the weights; old checkpoints of runs lack what transformers makes tokens with.
+void add_model_files(fs::path const &from, protlm::CheckpointWriter const &into, std::optional<DataType> precision) {
+    protlm::copy_model_files(from, into, precision);
+    auto const reason = protlm::complete_tokenizer(
+        from, [&](std::string const &name, std::string const &text) { into.write(name, text); });
+    if (!reason.empty())
+        examples::print_notes("convert", {"no tokenizer.json is written: " + reason});
+}
+
 /// A new folder with the weights and the files that belong to them.
 void write_folder(protlm::CheckpointFolder const &checkpoint, Options const &options) {
     protlm::CheckpointWriter folder(options.output);
     if (fs::is_directory(checkpoint.path()))
-        protlm::copy_model_files(checkpoint.path(), folder, options.precision);
+        add_model_files(checkpoint.path(), folder, options.precision);
     write_weights(checkpoint, options, folder / "model.safetensors");
     folder.commit();
 }

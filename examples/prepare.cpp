@@ -9,6 +9,7 @@
 #include <protlm/core/progress.hpp>
 #include <protlm/data/fasta.hpp>
 #include <protlm/data/fasta_writer.hpp>
+#include <protlm/data/model_vocabulary.hpp>
 #include <protlm/data/store.hpp>
 #include <protlm/data/store_writer.hpp>
 
@@ -49,8 +50,10 @@ void describe(CLI::App &app, Options &options) {
     app.add_flag("--deduplicate", options.store.deduplicate, "keep one of proteins with the same sequence");
     app.add_option("--min-length", options.min_length, "leave out proteins with fewer residues (1)");
     examples::add_invalid_option(app, options.fasta);
-    app.add_option("--vocabulary", options.vocabulary,
-                   "vocab.txt of a model (ProtBert's 30 tokens); every driver reads a store of any vocabulary");
+    app.add_option(
+        "--vocabulary", options.vocabulary,
+        "vocab.txt, spiece.model or tokenizer.json of a model (ProtBert's 30 tokens); every driver reads a store of "
+        "any vocabulary");
     app.add_flag("--check", options.check, "read the store back and compare all checksums");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
@@ -128,8 +131,9 @@ void prepare(Options options) {
     if (fs::is_directory(options.output))
         options.output = (fs::path(options.output) / "proteins.store").string();
     check_outputs(options);
-    auto const vocabulary =
-        options.vocabulary.empty() ? protlm::Vocabulary::protbert() : protlm::read_vocabulary_text(options.vocabulary);
+    auto const vocabulary = options.vocabulary.empty()
+                                ? protlm::Vocabulary::protbert()
+                                : protlm::read_vocabulary(options.vocabulary, protlm::index_t(protlm::most_pieces), "");
     protlm::FastaReader reader(options.inputs, vocabulary, options.fasta);
     protlm::FileLock const lock(options.output + ".lock.partial", options.output);
     protlm::StoreWriter writer(options.output, vocabulary, options.store);

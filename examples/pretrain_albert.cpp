@@ -28,8 +28,8 @@ struct PretrainAlbert : protlm::PretrainingOptions {
     protlm::TrainingOutcome train(examples::Session const &session) const {
         require_positions(model.max_position_embeddings);
         protlm::TokenStore const store(data);
-        protlm::TrainingData const proteins(store,
-                                            protlm::choose_vocabulary(vocabulary, store, "albert", model.vocab_size));
+        protlm::TrainingData const proteins(
+            store, protlm::choose_vocabulary(vocabulary, weights, store, "albert", model.vocab_size));
 
         protlm::Albert<S> albert(model);
         albert.initialise(training.seed);

@@ -28,8 +28,8 @@ struct PretrainBert : protlm::PretrainingOptions {
     protlm::TrainingOutcome train(examples::Session const &session) const {
         require_positions(model.max_position_embeddings);
         protlm::TokenStore const store(data);
-        protlm::TrainingData const proteins(store,
-                                            protlm::choose_vocabulary(vocabulary, store, "bert", model.vocab_size));
+        protlm::TrainingData const proteins(
+            store, protlm::choose_vocabulary(vocabulary, weights, store, "bert", model.vocab_size));
 
         protlm::Bert<S> bert(model);
         bert.initialise(training.seed);

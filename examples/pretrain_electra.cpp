@@ -38,7 +38,8 @@ struct PretrainElectra : protlm::PretrainingOptions {
         require_positions(model.discriminator.max_position_embeddings);
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(
-            store, protlm::choose_vocabulary(vocabulary, store, "electra", model.discriminator.vocab_size));
+            store, protlm::choose_vocabulary(vocabulary, weights.empty() ? "" : weights + "/discriminator", store,
+                                             "electra", model.discriminator.vocab_size));
 
         using Pair = protlm::GeneratorDiscriminator<protlm::Electra<S>, protlm::Electra<S>>;
         Pair pair(model.generator, model.discriminator);

@@ -50,10 +50,10 @@ struct PretrainT5 : protlm::PretrainingOptions {
     template <class S>
     protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
-        protlm::TrainingData const proteins(store,
-                                            protlm::choose_vocabulary(vocabulary, store, "t5", model.vocab_size));
+        protlm::TrainingData const proteins(
+            store, protlm::choose_vocabulary(vocabulary, weights, store, "t5", model.vocab_size));
 
-        protlm::T5<S> t5(model);
+        protlm::T5<S> t5(weights.empty() ? model : protlm::with_output_of(model, protlm::t5_checkpoint(weights)));
         t5.initialise(training.seed);
         if (!weights.empty())
             examples::begin_with(t5, protlm::t5_checkpoint(weights), "", name, session);

@@ -26,7 +26,7 @@ struct PretrainTransformerXl : protlm::PretrainingOptions {
     protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
         protlm::TrainingData const proteins(
-            store, protlm::choose_vocabulary(vocabulary, store, "transfo-xl", model.vocab_size));
+            store, protlm::choose_vocabulary(vocabulary, weights, store, "transfo-xl", model.vocab_size));
 
         protlm::TransformerXl<S> transformer_xl(model);
         transformer_xl.initialise(training.seed);

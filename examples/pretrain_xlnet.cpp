@@ -26,8 +26,8 @@ struct PretrainXlnet : protlm::PretrainingOptions {
     template <class S>
     protlm::TrainingOutcome train(examples::Session const &session) const {
         protlm::TokenStore const store(data);
-        protlm::TrainingData const proteins(store,
-                                            protlm::choose_vocabulary(vocabulary, store, "xlnet", model.vocab_size));
+        protlm::TrainingData const proteins(
+            store, protlm::choose_vocabulary(vocabulary, weights, store, "xlnet", model.vocab_size));
 
         protlm::Xlnet<S> xlnet(model);
         xlnet.initialise(training.seed);

@@ -90,8 +90,8 @@ void describe_pretraining(CLI::App &app, Program &program) {
         ->delimiter(',')
         ->allow_extra_args(false);
     app.add_option("--vocabulary", program.vocabulary,
-                   "vocab.txt of the model; without it the store's where its size is vocab_size, else that of the "
-                   "ProtTrans model of this kind");
+                   "vocab.txt, spiece.model or tokenizer.json of the model; without it that of the --weights, else the "
+                   "store's where its size is vocab_size, else that of the ProtTrans model of this kind");
     app.add_flag("-q,--quiet", program.quiet, "no progress, no summary");
     protlm::offer_options(app, [&](auto &&f) { program.for_each_of_objective(f); });
     protlm::add_training_options(app, program.training);

@@ -64,6 +64,10 @@ BOOST_AUTO_TEST_CASE(from_proteins_to_checkpoints) {
         BOOST_TEST(run.column("whole", name).size() == 2u, name);
     for (index_t step : {3, 6})
         BOOST_CHECK_NO_THROW(verify_checkpoint(run.checkpoint("whole", step)));
+    for (auto const &entry : fs::recursive_directory_iterator(run.checkpoint("whole", 6)))
+        if (entry.path().filename() == "config.json")
+            for (char const *name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json"})
+                BOOST_TEST(fs::exists(entry.path().parent_path() / name), entry.path() << ": " << name);
     BOOST_TEST(fs::exists(run.checkpoint("whole", 6) / "vocab.txt"));
     BOOST_TEST(run.weights("whole", 6) != run.weights("whole", 3));
 
@@ -97,6 +101,29 @@ BOOST_AUTO_TEST_CASE(from_proteins_to_checkpoints) {
     check_close(run, "two_resumed", "whole");
     run.run("three_resumed", "--resume " + run.checkpoint("two", 3).string(), 3);
     check_close(run, "three_resumed", "whole");
+}
+
+BOOST_AUTO_TEST_CASE(weights_come_with_their_vocabulary) {
+    Run const run;
+    run.run("first", "--steps 1 --checkpoint-every 1");
+    fs::path const model = run.checkpoint("first", 1), other = run.folder / "other";
+    fs::copy(model, other, fs::copy_options::recursive);
+    auto const original = read_file(model / "vocab.txt");
+    auto swapped = original; // the same residues, with the numbers of others
+    std::swap(swapped[swapped.find("A\n")], swapped[swapped.find("C\n")]);
+    for (auto const &entry : fs::recursive_directory_iterator(model)) {
+        auto const file = other / fs::relative(entry.path(), model);
+        if (entry.path().filename() == "vocab.txt")
+            std::ofstream(file) << swapped;
+        if (entry.path().filename() == "tokenizer.json")
+            fs::remove(file);
+    }
+    run.run("second", "--steps 1 --checkpoint-every 1 --weights " + other.string());
+    BOOST_TEST(read_file(run.checkpoint("second", 1) / "vocab.txt") == swapped);
+    auto const ended =
+        run.start("third", "--weights " + other.string() + " --vocabulary " + (model / "vocab.txt").string());
+    BOOST_TEST(ended.status != 0);
+    BOOST_TEST(ended.text.find("vocab.txt: piece ") != std::string::npos, ended.text);
 }
 
 BOOST_AUTO_TEST_CASE(every_preset_of_this_model_is_understood) {

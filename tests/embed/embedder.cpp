@@ -151,21 +151,46 @@ BOOST_AUTO_TEST_CASE(options_that_cannot_be_are_errors) {
 
 BOOST_AUTO_TEST_CASE(text_in_vectors_out) {
     auto const model = small_bert();
-    auto const result = embed(model, {"MKTAYIAKQR", "sk tz\np", ""});
+    auto const pieces = Vocabulary::protbert();
+    auto const result = embed(model, {"MKTAYIAKQR", "sk tz\np", ""}, {}, pieces);
     BOOST_REQUIRE(result.size() == 3u);
     BOOST_TEST(result[0].length == 10);
     BOOST_TEST(result[1].length == 5);
     BOOST_TEST(result[2].length == 0);
     BOOST_TEST(result[0].residues.size() == 480u);
-    BOOST_TEST(compare_bits("alone", embed(model, {"SKTZP"})[0].vector, result[1].vector));
+    BOOST_TEST(compare_bits("alone", embed(model, {"SKTZP"}, {}, pieces)[0].vector, result[1].vector));
     BOOST_TEST(std::all_of(result[2].vector.begin(), result[2].vector.end(), [](float v) { return v == 0; }));
     auto const last = result[1].residue(4);
     std::vector<float> const expected(result[1].residues.end() - 48, result[1].residues.end());
     BOOST_TEST(compare_bits("residue", last, expected));
     BOOST_TEST(message_of([&] { result[1].residue(5); }) == "Embedding: residue 5 of 5");
     BOOST_TEST(message_of([&] {
-                   embed(model, {"MKT", "MK1"});
+                   embed(model, {"MKT", "MK1"}, {}, pieces);
                }) == "embed: protein number 2: encode: letter '1' at position 3 is not in the alphabet");
+}
+
+BOOST_AUTO_TEST_CASE(a_loaded_model_has_the_vocabulary_of_its_folder) {
+    TemporaryFolder const folder;
+    std::filesystem::create_directories(folder / "model");
+    auto const made = small_bert();
+    made.save(folder / "model");
+    auto pieces = Vocabulary::protbert().pieces;
+    std::swap(pieces[5], pieces[17]); // other numbers for two residues
+    auto const own = Vocabulary::from_pieces(pieces);
+    folder.write("model/vocab.txt", vocabulary_text(own));
+    auto const model = Bert<>::load_encoder(folder / "model");
+    BOOST_TEST((vocabulary_of(model) == own));
+    auto const expected = embed(made, {"MKTALIAKQR"}, {}, own)[0].residues;
+    BOOST_TEST(compare_bits("embed", embed(model, {"MKTALIAKQR"})[0].residues, expected));
+    BOOST_TEST((embed(made, {"MKTALIAKQR"}, {}, Vocabulary::protbert())[0].residues != expected));
+    auto const device = embed_on_device(model, {"MKTALIAKQR"});
+    auto const host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), device.residues[0]);
+    BOOST_TEST(compare_bits("device", std::vector<float>(host.data(), host.data() + host.size()), expected));
+    BOOST_TEST(message_of([&] { embed(made, {"MK"}); }) ==
+               "embed: the model was not loaded from a folder, so its vocabulary is not known; give it");
+    folder.write("model/vocab.txt", "[UNK]\nA\nA\n");
+    BOOST_TEST(message_of([&] { embed(model, {"MK"}); }).find("vocab.txt: line 3: piece \"A\" is already") !=
+               std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(no_allocation_once_batches_have_been_seen) {

@@ -70,10 +70,11 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(forecast, Family, Families) {
 
 BOOST_AUTO_TEST_CASE(none_pools_nothing_and_results_can_stay_on_the_device) {
     auto const model = made_family<BertFamily>();
+    auto const pieces = Vocabulary::protbert();
     std::vector<std::string> const sequences{"MKTAYIAKQR", "", "SKT", "GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG"};
-    auto const both = embed(model, sequences, {.layers = {1, 2}, .token_budget = 16});
-    auto const none = embed(model, sequences, {.pooling = Pooling::none, .layers = {1, 2}});
-    auto const device = embed_on_device(model, sequences, {.layers = {1, 2}, .token_budget = 20});
+    auto const both = embed(model, sequences, {.layers = {1, 2}, .token_budget = 16}, pieces);
+    auto const none = embed(model, sequences, {.pooling = Pooling::none, .layers = {1, 2}}, pieces);
+    auto const device = embed_on_device(model, sequences, {.layers = {1, 2}, .token_budget = 20}, pieces);
     BOOST_REQUIRE(device.vectors.size() == 2u && device.residues.size() == 2u);
     BOOST_TEST(device.offsets == (std::vector<index_t>{0, 10, 10, 13, 52}), boost::test_tools::per_element());
     for (std::size_t p = 0; p < sequences.size(); ++p) {
@@ -93,7 +94,7 @@ BOOST_AUTO_TEST_CASE(none_pools_nothing_and_results_can_stay_on_the_device) {
                         std::vector<float>(part, part + both[p].length * 24)));
         }
     }
-    auto const bare = embed_on_device(model, sequences, {.pooling = Pooling::none});
+    auto const bare = embed_on_device(model, sequences, {.pooling = Pooling::none}, pieces);
     BOOST_TEST(bare.vectors.empty());
     BOOST_TEST(message_of([&] { both[0].residue(0, 2); }) == "Embedding: layer 2 was not asked for");
     BOOST_TEST(message_of([&] { none[0].protein(); }) == "Embedding: layer 0 was not asked for");

@@ -6,7 +6,8 @@
 #include <support/temporary_folder.hpp>
 
 #include <protlm/data/batch.hpp>
-#include <protlm/embed/model_vocabulary.hpp>
+#include <protlm/data/model_vocabulary.hpp>
+#include <protlm/data/tokenizer_writer.hpp>
 
 #include <algorithm>
 #include <map>
@@ -81,18 +82,90 @@ BOOST_AUTO_TEST_CASE(pieces_are_those_of_the_release) {
     BOOST_TEST((read_model_vocabulary(fixtures / "t5_json", 128, "t5").sentinels == t5.sentinels));
 }
 
-BOOST_AUTO_TEST_CASE(the_first_of_the_files_counts) {
+BOOST_AUTO_TEST_CASE(any_of_the_files_is_enough_and_two_must_agree) {
     TemporaryFolder const folder;
     std::filesystem::copy_file(fixtures / "xlnet_json/tokenizer.json", folder / "tokenizer.json");
-    BOOST_TEST(
-        (read_model_vocabulary(folder.path(), 37, "xlnet") == read_model_vocabulary(fixtures / "xlnet", 37, "xlnet")));
-    std::filesystem::copy_file(fixtures / "albert/spiece.model", folder / "spiece.model");
-    auto const albert = read_model_vocabulary(folder.path(), 34, "albert");
-    BOOST_TEST(albert.pieces[2] == "[CLS]");
+    auto const xlnet = read_model_vocabulary(fixtures / "xlnet", 37, "xlnet");
+    BOOST_TEST((read_model_vocabulary(folder.path(), 37, "xlnet") == xlnet));
+    std::filesystem::copy_file(fixtures / "xlnet/spiece.model", folder / "spiece.model");
+    BOOST_TEST((read_model_vocabulary(folder.path(), 37, "xlnet") == xlnet));
+    folder.write("vocab.txt", vocabulary_text(xlnet));
+    BOOST_TEST((read_model_vocabulary(folder.path(), 37, "xlnet") == xlnet));
+    auto const message = [&](std::string const &pieces) {
+        folder.write("vocab.txt", pieces);
+        return message_of([&] { read_model_vocabulary(folder.path(), 37, "xlnet"); });
+    };
+    auto swapped = xlnet.pieces;
+    std::swap(swapped[20], swapped[21]);
+    auto const text = message(vocabulary_text(Vocabulary::from_pieces(swapped)));
+    BOOST_TEST(contains(text, "vocab.txt: piece 20 is \"" + swapped[20] + "\", but in " +
+                                  (folder / "spiece.model").string() + " it is \"" + swapped[21] + '"'));
+    auto shorter = xlnet.pieces; // a residue that one of them does not know
+    shorter.pop_back();
+    BOOST_TEST(contains(message(vocabulary_text(Vocabulary::from_pieces(shorter))), "piece 36 is not there, but in"));
     folder.write("vocab.txt", "[PAD]\n[CLS]\n[SEP]\nA\nC\nX\n");
-    BOOST_TEST(read_model_vocabulary(folder.path(), 34, "albert").size() == 6);
     BOOST_TEST(contains(message_of([&] { read_model_vocabulary(folder.path(), 5, "albert"); }),
                         "vocab.txt: has 6 pieces, but the model's vocab_size is 5"));
+}
+
+BOOST_AUTO_TEST_CASE(what_transformers_reads_is_what_was_checked) {
+    // written/NAME: checked once by hand in transformers 4.57 and 5.24, id by id, with the runs they are from
+    for (auto const &[family, size] : sizes) {
+        auto const name = family == "electra" ? "bert" : family;
+        auto const vocabulary = Vocabulary::of(family);
+        auto const folder = fixtures / "written" / name;
+        auto const positions = family == "t5" || family == "xlnet" ? 0 : 64;
+        BOOST_TEST((nlohmann::json(tokenizer_json(vocabulary)) == read_json(folder / "tokenizer.json")), family);
+        auto const config = nlohmann::json(tokenizer_config(vocabulary, family, positions));
+        BOOST_TEST((config == read_json(folder / "tokenizer_config.json")), family << ": " << config.dump());
+        BOOST_TEST((read_model_vocabulary(folder, size, family) == vocabulary), family);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(written_files_hold_the_whole_vocabulary) {
+    // a T5 with ProtBert's pieces, and other special tokens than the usual ones: any of the files by itself is enough
+    auto odd = Vocabulary::from_pieces({"<pad>", "<?>", "<begin>", "<end>", "A", "C"}, "odd",
+                                       {.pad = "<pad>", .unknown = "<?>", .cls = "<begin>", .sep = "<end>"});
+    odd.begin = odd.cls, odd.second_type = 1;
+    for (auto const &vocabulary : {Vocabulary::protbert(), Vocabulary::prott5(), odd})
+        for (std::string const family : {"bert", "t5", "xlnet", "transfo-xl"})
+            for (bool const text : {true, false}) {
+                TemporaryFolder const folder;
+                Fields const config({{"model_type", family}}, "config.json");
+                write_tokenizer(vocabulary, config, [&](std::string const &name, std::string const &content) {
+                    if (text || name != "vocab.txt")
+                        folder.write(name, content);
+                });
+                BOOST_TEST((read_model_vocabulary(folder.path(), 128, family) == vocabulary), family << ' ' << text);
+            }
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_a_users_own_may_be_of_any_kind) {
+    auto const albert = read_model_vocabulary(fixtures / "albert", 34, "albert");
+    BOOST_TEST((read_vocabulary(fixtures / "albert/spiece.model", 34, "albert") == albert));
+    BOOST_TEST((read_vocabulary(fixtures / "albert_json/tokenizer.json", 34, "albert") == albert));
+    BOOST_TEST((read_vocabulary(fixtures / "bert/vocab.txt", 30, "bert").pieces == Vocabulary::protbert().pieces));
+    BOOST_TEST((read_vocabulary(fixtures / "t5/spiece.model", 128, "t5") == Vocabulary::prott5()));
+    BOOST_TEST(contains(message_of([&] { read_vocabulary(fixtures / "albert/spiece.model", 33, "albert"); }),
+                        "has 34 pieces, but the model's vocab_size is 33"));
+}
+
+BOOST_AUTO_TEST_CASE(other_alphabets_are_refused) {
+    auto const message = [&](std::string const &text, char const *file = "vocab.txt") {
+        TemporaryFolder const empty;
+        empty.write(file, text);
+        return message_of([&] { read_model_vocabulary(empty.path(), 200, "t5"); });
+    };
+    std::string const word = "\xE2\x96\x81";
+    BOOST_TEST(contains(message("<pad>\n</s>\n<unk>\n" + word + "A\n" + word + "a\n"), "ProstT5"));
+    BOOST_TEST(contains(message("<pad>\n</s>\n<unk>\nA\nv\n"), "has the piece \"v\""));
+    BOOST_TEST(contains(message("<pad>\n</s>\n<unk>\nA\n<AA2fold>\n"), "has the piece \"<AA2fold>\""));
+    auto const bpe = [](char const *merges) {
+        return R"({"model": {"type": "BPE", "vocab": {"A": 0, "C": 1, "AC": 2}, "merges": )" + std::string(merges) +
+               "}}";
+    };
+    BOOST_TEST(contains(message(bpe(R"(["A C"])"), "tokenizer.json"), "tokenizer.json: model: merges: BPE joins"));
+    BOOST_TEST(contains(message(bpe(R"([["A", "C"]])"), "tokenizer.json"), "model: merges"));
 }
 
 BOOST_AUTO_TEST_CASE(extra_ids_follow_as_far_as_the_model_has_them) {
@@ -154,6 +227,8 @@ BOOST_AUTO_TEST_CASE(a_damaged_file_is_an_error_and_not_passed_over) {
     };
     BOOST_TEST(contains(message("tokenizer.json", "{}"), "tokenizer.json: model is null"));
     BOOST_TEST(contains(message("tokenizer.json", ""), "tokenizer.json: is empty"));
+    BOOST_TEST(contains(message("tokenizer_config.json", "["), "tokenizer_config.json: line 1"));
+    folder.write("tokenizer_config.json", "{}");
     BOOST_TEST(contains(message("spiece.model", ""), "spiece.model: holds no pieces"));
     BOOST_TEST(contains(message("vocab.txt", ""), "vocab.txt: 0 pieces, none of them a residue"));
 }

@@ -27,7 +27,7 @@ fs::path const include = source / "include";
 std::map<std::string, Names> const may_include{
     {"core", {}},
     {"ops", {}},
-    {"data", {}},
+    {"data", {"io"}},
     {"io", {}},
     {"layers", {"ops"}},
     {"model", {"ops", "layers", "io"}},

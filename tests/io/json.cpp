@@ -37,7 +37,8 @@ BOOST_AUTO_TEST_CASE(syntax_errors_name_file_line_and_column) {
     BOOST_TEST(has(parse_message("{} {}"), "config.json: line 1, column 4"));
     BOOST_TEST(has(parse_message("{\"a\": 1e999}"), "number overflow"));
     BOOST_TEST(has(parse_message("{\"a\": \"\xff\"}"), "ill-formed UTF-8"));
-    BOOST_TEST(has(parse_message("{\"a\": NaN}"), "config.json: line 1, column"));
+    BOOST_TEST(has(parse_message("{\"a\": nan}"), "config.json: line 1, column"));
+    BOOST_TEST(has(parse_message("{\"a\": NaNa}"), "config.json: line 1, column"));
     BOOST_TEST(has(parse_message("{\"a\": 1, \"b\": {\"c\": 1, \"c\": 2}}"), "the key \"c\" appears twice"));
 }
 
@@ -129,6 +130,24 @@ BOOST_AUTO_TEST_CASE(fields_that_nobody_asked_for_are_known) {
     (void)fields.has("a");
     (void)fields.has("hiden_layers");
     BOOST_TEST(message_of([&] { fields.refuse_unknown(); }) == "(no error)");
+}
+
+BOOST_AUTO_TEST_CASE(numbers_of_python_harm_nobody_who_does_not_ask_for_them) {
+    Fields const fields(parse_json(R"({"a": NaN, "b": [-Infinity, Infinity], "NaN": "\"NaN", "c": 1})", "config.json"),
+                        "config.json");
+    BOOST_TEST(fields.required<index_t>("c") == 1);
+    BOOST_TEST(fields.required<std::string>("NaN") == "\"NaN");
+    auto const message = [&](auto &&f) {
+        try {
+            f();
+        } catch (Error const &error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    BOOST_TEST(message([&] { fields.optional<double>("a", 0.0); }) == "config.json: a: is NaN, expected a number");
+    BOOST_TEST(message([&] { fields.required<std::vector<double>>("b"); }) ==
+               "config.json: b[0]: is -Infinity, expected a number");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

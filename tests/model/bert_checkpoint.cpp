@@ -403,6 +403,26 @@ BOOST_AUTO_TEST_CASE(with_a_causal_mask_no_token_sees_a_later_one) {
     BOOST_TEST(!std::equal(x.begin() + 4 * width, x.end(), y.begin() + 4 * width));
 }
 
+BOOST_AUTO_TEST_CASE(an_output_matrix_of_its_own_is_kept) {
+    auto const folder = std::filesystem::path(PROTLM_TEST_FIXTURES) / "reference/bert_untied";
+    auto const model = Bert<>::load(folder);
+    BOOST_TEST(!model.config().tie_word_embeddings);
+    TemporaryFolder const copy;
+    model.save(copy.path());
+    CheckpointFolder const before(folder), after(copy.path());
+    for (auto const &tensor : before.tensors())
+        if (tensor.info->name != "cls.predictions.bias") // which transformers 5 does not use
+            BOOST_TEST((before.read<float>(tensor.info->name) == after.read<float>(tensor.info->name)),
+                       tensor.info->name);
+    // transformers 4 takes the bias from this name
+    BOOST_TEST(after.same_values("cls.predictions.bias", "cls.predictions.decoder.bias"));
+    auto const json = read_json(copy / "config.json");
+    BOOST_TEST(json["tie_word_embeddings"] == false);
+    BOOST_TEST((Bert<>::load(copy.path()).config().tie_word_embeddings == false));
+    model.save(copy.path(), DataType::bf16);
+    BOOST_TEST(read_json(copy / "config.json")["torch_dtype"] == "bfloat16");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

@@ -72,8 +72,8 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.layer_norm_eps = 0; }) ==
                "BertConfig: layer_norm_eps: is 0, expected a positive number");
     BOOST_TEST(message([](auto &c) { c.initializer_range = -1; }).starts_with("BertConfig: initializer_range: is -1"));
-    BOOST_TEST(message([](auto &c) { c.hidden_act = "swish"; }) ==
-               "BertConfig: hidden_act: is \"swish\", expected \"gelu\", \"gelu_new\" or \"relu\"");
+    BOOST_TEST(message([](auto &c) { c.hidden_act = "mish"; }) ==
+               "BertConfig: hidden_act: is \"mish\", expected \"gelu\", \"gelu_new\", \"relu\" or \"silu\"");
 }
 
 BOOST_AUTO_TEST_CASE(messages_about_files_name_the_file) {

@@ -79,8 +79,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_message_names_the_field, Family, Families) {
                name + ": hidden_dropout_prob: is 1, expected at least 0 and below 1");
     BOOST_TEST(message([](auto &c) { c.layer_norm_eps = 0; }) ==
                name + ": layer_norm_eps: is 0, expected a positive number");
-    BOOST_TEST(message([](auto &c) { c.hidden_act = "swish"; }) ==
-               name + ": hidden_act: is \"swish\", expected \"gelu\", \"gelu_new\" or \"relu\"");
+    BOOST_TEST(message([](auto &c) { c.hidden_act = "mish"; }) ==
+               name + ": hidden_act: is \"mish\", expected \"gelu\", \"gelu_new\", \"relu\" or \"silu\"");
     BOOST_TEST(message_of([] {
                    Family::read(Fields(nlohmann::json::parse(R"({"model_type": "bert"})"), "config.json"));
                }) == "config.json: model_type: is \"bert\", expected \"" + std::string(Family::type) + "\"");

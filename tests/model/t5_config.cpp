@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.num_decoder_layers = 0; }).starts_with("T5Config: num_decoder_layers: is 0"));
     BOOST_TEST(message([](auto &c) { c.num_heads = 0; }).starts_with("T5Config: num_heads: is 0"));
     BOOST_TEST(message([](auto &c) { c.relative_attention_num_buckets = 7; }) ==
-               "T5Config: relative_attention_num_buckets: is 7, expected an even number of at least 4");
+               "T5Config: relative_attention_num_buckets: is 7, expected an even number from 4 to 1048576");
     BOOST_TEST(message([](auto &c) { c.relative_attention_max_distance = 4; }) ==
                "T5Config: relative_attention_max_distance: is 4, expected more than half of "
                "relative_attention_num_buckets 8");
@@ -103,8 +103,8 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.initializer_factor = -1; }).starts_with("T5Config: initializer_factor: is -1"));
     BOOST_TEST(message([](auto &c) { c.eos_token_id = 30; }) ==
                "T5Config: eos_token_id: is 30, expected at least 0 and below vocab_size 30");
-    BOOST_TEST(message([](auto &c) { c.feed_forward_proj = "gated-swish"; }) ==
-               "T5Config: feed_forward_proj: is \"swish\", expected \"gelu\", \"gelu_new\" or \"relu\"");
+    BOOST_TEST(message([](auto &c) { c.feed_forward_proj = "gated-mish"; }) ==
+               "T5Config: feed_forward_proj: is \"mish\", expected \"gelu\", \"gelu_new\", \"relu\" or \"silu\"");
     BOOST_TEST(message_of([] { t5_config(fields(R"({"d_kv": 0})")); }) ==
                "config.json: d_kv: is 0, expected an integer of at least 1");
     BOOST_TEST(message_of([] { t5_config(fields(R"({"model_type": "mt5"})")); }) ==

@@ -63,7 +63,8 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.d_inner = 0; }).starts_with(name + "d_inner: is 0"));
     BOOST_TEST(message([](auto &c) { c.n_layer = 0; }).starts_with(name + "n_layer: is 0"));
     BOOST_TEST(message([](auto &c) { c.div_val = 0; }).starts_with(name + "div_val: is 0"));
-    BOOST_TEST(message([](auto &c) { c.mem_len = -1; }) == name + "mem_len: is -1, expected at least 0");
+    BOOST_TEST(message([](auto &c) { c.mem_len = -1; }) ==
+               name + "mem_len: is -1, expected at least 0 and at most 16777216");
     BOOST_TEST(message([](auto &c) {
                    c.cutoffs = {4, 4};
                }) == name + "cutoffs: are at 1: 4, expected more than 4 and less than vocab_size 30");

@@ -78,8 +78,10 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.n_head = 0; }).starts_with("XlnetConfig: n_head: is 0"));
     BOOST_TEST(message([](auto &c) { c.d_head = 0; }).starts_with("XlnetConfig: d_head: is 0"));
     BOOST_TEST(message([](auto &c) { c.d_inner = 0; }).starts_with("XlnetConfig: d_inner: is 0"));
-    BOOST_TEST(message([](auto &c) { c.mem_len = -1; }) == "XlnetConfig: mem_len: is -1, expected at least 0");
-    BOOST_TEST(message([](auto &c) { c.reuse_len = -2; }) == "XlnetConfig: reuse_len: is -2, expected at least 0");
+    BOOST_TEST(message([](auto &c) { c.mem_len = -1; }) ==
+               "XlnetConfig: mem_len: is -1, expected at least 0 and at most 16777216");
+    BOOST_TEST(message([](auto &c) { c.reuse_len = -2; }) ==
+               "XlnetConfig: reuse_len: is -2, expected at least 0 and at most 16777216");
     BOOST_TEST(message([](auto &c) { c.attn_type = "both"; }) ==
                "XlnetConfig: attn_type: is \"both\", expected \"bi\" or \"uni\"");
     BOOST_TEST(message([](auto &c) { c.dropout = 1.0; }) ==
@@ -87,8 +89,8 @@ BOOST_AUTO_TEST_CASE(every_message_names_the_field) {
     BOOST_TEST(message([](auto &c) { c.layer_norm_eps = 0; }) ==
                "XlnetConfig: layer_norm_eps: is 0, expected a positive number");
     BOOST_TEST(message([](auto &c) { c.initializer_range = -1; }).starts_with("XlnetConfig: initializer_range: is -1"));
-    BOOST_TEST(message([](auto &c) { c.ff_activation = "swish"; }) ==
-               "XlnetConfig: ff_activation: is \"swish\", expected \"gelu\", \"gelu_new\" or \"relu\"");
+    BOOST_TEST(message([](auto &c) { c.ff_activation = "mish"; }) ==
+               "XlnetConfig: ff_activation: is \"mish\", expected \"gelu\", \"gelu_new\", \"relu\" or \"silu\"");
 }
 
 BOOST_AUTO_TEST_CASE(messages_about_files_name_the_file) {

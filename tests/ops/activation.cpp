@@ -49,6 +49,11 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(device_and_vector_forms_follow_the_definition, S, 
         double const scale = std::max(1.0, std::abs(p));
         auto const exact = gelu(static_cast<long double>(x)), slope = gelu_slope(static_cast<long double>(x)),
                    with_tanh = gelu_tanh(static_cast<long double>(x));
+        long double const sigmoid = 1 / (1 + std::exp(-static_cast<long double>(x))), silu = x * sigmoid,
+                          silu_slope = sigmoid * (1 + x * (1 - sigmoid));
+        auto const device_silu = protlm::detail::activate(Activation::silu, x);
+        S const vector_silu = one_lane<S>(protlm::detail::activate_vector<Activation::silu, S>, p),
+                vector_silu_slope = one_lane<S>(protlm::detail::slope_vector<Activation::silu, S>, p);
         auto const device = protlm::detail::activate(Activation::gelu, x),
                    device_tanh = protlm::detail::activate(Activation::gelu_tanh, x);
         S const vector = one_lane<S>(protlm::detail::activate_vector<Activation::gelu, S>, p),
@@ -59,6 +64,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(device_and_vector_forms_follow_the_definition, S, 
                                        {device.slope, slope},
                                        {vector, exact},
                                        {vector_slope, slope},
+                                       {device_silu.value, silu},
+                                       {device_silu.slope, silu_slope},
+                                       {vector_silu, silu},
+                                       {vector_silu_slope, silu_slope},
                                        {device_tanh.value, with_tanh},
                                        {vector_tanh, with_tanh},
                                        {vector_tanh_slope, device_tanh.slope}})
@@ -85,6 +94,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(no_activation_hides_that_a_value_is_not_a_number, 
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::gelu, S>, nan)));
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::gelu_tanh, S>, nan)));
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::relu, S>, nan)));
+    BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::silu, S>, nan)));
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::activate_vector<Activation::tanh, S>, nan)));
     BOOST_TEST(std::isnan(one_lane<S>(protlm::detail::slope_vector<Activation::relu, S>, nan)));
     BOOST_TEST(std::isnan(protlm::detail::activate(Activation::relu, static_cast<S>(nan)).value));

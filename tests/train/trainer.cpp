@@ -151,4 +151,22 @@ BOOST_AUTO_TEST_CASE(steps_and_evaluation_do_not_depend_on_micro_batches) {
     BOOST_TEST(compare("weights", actual.weights, expected.weights, {.absolute = 1e-5}));
 }
 
+BOOST_AUTO_TEST_CASE(a_model_has_the_vocabulary_of_its_weights) {
+    auto const released = fs::path(PROTLM_TEST_FIXTURES) / "released/prot_xlnet";
+    auto const xlnet = choose_vocabulary("", released, store, "xlnet", 37);
+    BOOST_TEST((xlnet == read_model_vocabulary(released, 37, "xlnet")));
+    BOOST_TEST((xlnet.pieces != Vocabulary::protxlnet().pieces)); // whose order is a guess
+    BOOST_TEST((choose_vocabulary("", "", store, "xlnet", 37) == Vocabulary::protxlnet()));
+    BOOST_TEST((choose_vocabulary(released / "spiece.model", "", store, "xlnet", 37) == xlnet));
+    BOOST_TEST((choose_vocabulary(released / "spiece.model", released, store, "xlnet", 37) == xlnet));
+    BOOST_TEST((choose_vocabulary("", "", store, "bert", 30) == store.vocabulary()));
+    folder.write("guess/vocab.txt", vocabulary_text(Vocabulary::protxlnet()));
+    BOOST_CHECK_EXCEPTION(choose_vocabulary(folder / "guess/vocab.txt", released, store, "xlnet", 37), Error,
+                          says("vocab.txt: piece "));
+    fs::create_directories(folder / "none"); // no guess for these two
+    BOOST_CHECK_EXCEPTION(choose_vocabulary("", folder / "none", store, "xlnet", 37), Error, says("is not built in"));
+    auto const few = Vocabulary::from_pieces({"[UNK]", "A", "C", "X"}, "few");
+    BOOST_CHECK_EXCEPTION(TrainingData(store, few), Error, says("has the residue L, for which the model's vocabulary"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -28,9 +28,10 @@ struct ParameterEntry {
     std::string name;
     std::vector<index_t> shape;
     Initialiser initialiser;
-    std::vector<std::string> aliases; // further names of the same tensor in checkpoints (tied weights)
-    index_t offset = 0;               // first element in the flat buffer
-    int group = -1;                   // tensors of one group lie next to each other
+    std::vector<std::string> aliases;     // further names of the same tensor in checkpoints (tied weights)
+    std::vector<std::string> substitutes; // names that stand for its own where a checkpoint lacks it; written, too
+    index_t offset = 0;                   // first element in the flat buffer
+    int group = -1;                       // tensors of one group lie next to each other
 
     index_t size() const {
         index_t product = 1;
@@ -47,14 +48,22 @@ struct ParameterEntry {
 /// exchange buckets and checkpoints all walk it. Takes no memory for the values.
 class ParameterTable {
   public:
-    /// Appends a tensor. @throws Error when the name is taken or an extent is negative
+    /// Elements that one tensor, or all of them, may have: far beyond any memory, and no product of sizes overflows.
+    static constexpr index_t most_elements = index_t(1) << 48;
+
+    /// Appends a tensor. @throws Error when the name is taken, an extent is negative, or it has too many elements
     ParameterId add(std::string name, std::vector<index_t> shape, Initialiser initialiser) {
         check(!laid_out_, "ParameterTable: ", name, " comes after layout()");
-        for (index_t extent : shape)
+        index_t size = 1;
+        for (index_t extent : shape) {
             check(extent >= 0, "ParameterTable: ", name, " has a negative extent ", extent);
+            check(extent == 0 || size <= most_elements / extent, "ParameterTable: ", name, " has more than ",
+                  most_elements, " elements");
+            size *= extent;
+        }
         auto const id = static_cast<ParameterId>(entries_.size());
         claim(name, id);
-        entries_.push_back({std::move(name), std::move(shape), initialiser, {}, 0, -1});
+        entries_.push_back({std::move(name), std::move(shape), initialiser, {}, {}, 0, -1});
         return id;
     }
 
@@ -62,6 +71,13 @@ class ParameterTable {
     void alias(ParameterId id, std::string name) {
         claim(name, id);
         entries_[static_cast<std::size_t>(id)].aliases.push_back(std::move(name));
+    }
+
+    /// A name that stands for the tensor's own in checkpoints that lack it, and is written beside it; where both are
+    /// there, the tensor's own counts, whatever the other holds.
+    void substitute(ParameterId id, std::string name) {
+        claim(name, id);
+        entries_[static_cast<std::size_t>(id)].substitutes.push_back(std::move(name));
     }
 
     /// Lets tensors lie next to each other in this order, so that one product serves them all (Q, K, V).
@@ -116,6 +132,8 @@ class ParameterTable {
     void place(ParameterEntry &entry) {
         entry.offset = extent_;
         extent_ += entry.size();
+        check(extent_ <= most_elements, "ParameterTable: with ", entry.name, " there are more than ", most_elements,
+              " elements");
     }
     void align() { extent_ = (extent_ + 15) / 16 * 16; }
 

@@ -65,6 +65,20 @@ inline std::vector<std::int32_t> sentinel_ids(std::vector<std::string> const &pi
     return ids;
 }
 
+/// @throws Error where letters of the two cases have different meanings, as in ProstT5's vocabulary
+inline void refuse_second_alphabet(std::vector<std::string> const &pieces, std::string_view where) {
+    for (std::string_view const whole : pieces) {
+        auto piece = whole;
+        if (piece.starts_with("\xE2\x96\x81"))
+            piece.remove_prefix(3);
+        bool const lower = piece.size() == 1 && piece[0] >= 'a' && piece[0] <= 'z';
+        check(!lower && piece != "<AA2fold>" && piece != "<fold2AA>", where, ": has the piece \"", whole,
+              "\": in ProstT5 and models like it lower-case letters are states of the structure (3Di), and a token for "
+              "the direction stands before each text. Here a letter of either case is a residue, so these models are "
+              "not supported");
+    }
+}
+
 /// Names places that have no piece `<unused_ID>`.
 inline void fill_unused(std::vector<std::string> &pieces) {
     for (std::size_t id = 0; id < pieces.size(); ++id)

@@ -138,6 +138,10 @@ inline TokenizerJson parse_tokenizer_json(nlohmann::json const &document, std::s
     auto const &model = detail::json_member(document, "model");
     check(model.is_object(), where, ": model is ", model.type_name(),
           ", expected an object: is this a tokenizer.json?");
+    auto const &merges = detail::json_member(model, "merges");
+    check(merges.is_null() || merges.empty(), where,
+          ": model: merges: BPE joins residues to longer pieces; expected "
+          "none, so that every residue is a token of its own");
     TokenizerJson result;
     detail::read_vocab(detail::json_member(model, "vocab"), where, result.pieces);
     auto const &added = detail::json_member(document, "added_tokens");

@@ -50,8 +50,9 @@ struct Vocabulary {
     /// @param where  names the origin in error messages, for example a path
     /// @param named  special tokens as the tokenizer's files name them
     /// @param lines  messages count lines from 1, as in a vocab.txt; else ids from 0
-    /// @throws Error for an empty or repeated piece (with its line or id), no residue at all, or a residue whose id is
-    ///         above 127 (a store keeps a residue in one byte, and the reader uses its highest bit)
+    /// @throws Error for an empty or repeated piece (with its line or id), no residue at all, a residue whose id is
+    ///         above 127 (a store keeps a residue in one byte, and the reader uses its highest bit), or lower-case
+    ///         letters with tokens of their own (ProstT5)
     static Vocabulary from_pieces(std::vector<std::string> pieces, std::string_view where = "vocabulary",
                                   SpecialTokens const &named = {}, bool lines = true);
 
@@ -162,7 +163,8 @@ inline void Vocabulary::frame_as(std::string_view family, SpecialTokens const &n
     if (family == "bert" || family == "electra" || family == "albert") {
         begin = place(cls, named.cls), separator = place(sep, named.sep), end = -1, second_type = 1;
     } else if (family == "t5") {
-        sep = separator = place(first_of({named.eos, "</s>"}), named.eos);
+        separator = place(first_of({named.eos, "</s>"}), named.eos);
+        sep = separator >= 0 ? separator : sep;
         begin = end = -1, second_type = 0;
     } else if (family == "xlnet") {
         begin = -1, separator = place(sep, named.sep), end = place(cls, named.cls), second_type = 0;
@@ -201,6 +203,7 @@ inline void Vocabulary::fill_table(std::string_view where, bool lines) {
     std::sort(residues.begin(), residues.end());
     residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
     check(!residues.empty(), where, ": ", pieces.size(), " pieces, none of them a residue letter");
+    refuse_second_alphabet(pieces, where);
 }
 
 inline Vocabulary Vocabulary::protbert() {

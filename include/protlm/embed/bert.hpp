@@ -15,7 +15,4 @@ inline EncoderShape encoder_shape(BertConfig const &c) {
             .positions = c.max_position_embeddings};
 }
 
-/// The pieces of ProtBert.
-inline Vocabulary known_vocabulary(BertConfig const &) { return Vocabulary::protbert(); }
-
 } // namespace protlm::inline v0

@@ -15,7 +15,4 @@ inline EncoderShape encoder_shape(ElectraConfig const &c) {
             .positions = c.max_position_embeddings};
 }
 
-/// The pieces of ProtElectra.
-inline Vocabulary known_vocabulary(ElectraConfig const &) { return Vocabulary::protbert(); }
-
 } // namespace protlm::inline v0

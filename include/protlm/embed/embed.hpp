@@ -1,7 +1,9 @@
 #pragma once
 
+#include <protlm/data/model_vocabulary.hpp>
 #include <protlm/embed/embedder.hpp>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -58,14 +60,19 @@ inline Proteins numbered_proteins(std::vector<std::string> const &sequences, Voc
     return proteins;
 }
 
+} // namespace detail
+
+/// The vocabulary in the folder that a model was loaded from: see read_model_vocabulary.
+/// @throws Error when it was not loaded from a folder, or there is no vocabulary in it
 template <class Model>
 Vocabulary vocabulary_of(Model const &model) {
-    static_assert(KnownVocabularyModel<Model>,
-                  "embed: the checkpoints of this family differ in their vocabularies: give the model's own");
-    return known_vocabulary(model.config());
+    static_assert(LoadedModel<Model>,
+                  "embed: the model must say where its vocabulary is, by origin() and a function model_type(config); "
+                  "else give the vocabulary");
+    std::filesystem::path const folder = model.origin();
+    check(!folder.empty(), "embed: the model was not loaded from a folder, so its vocabulary is not known; give it");
+    return read_model_vocabulary(folder, model.config().vocab_size, model_type(model.config()));
 }
-
-} // namespace detail
 
 /// Embeds proteins given as text: letters in either case, white space ignored.
 ///
@@ -96,10 +103,10 @@ auto embed(Model const &model, std::vector<std::string> const &sequences, EmbedO
     });
     return embeddings;
 }
-/// The same with the vocabulary of the family's ProtTrans model: ProtBert's 30 letters, ProtT5's 128 pieces.
+/// The same with the vocabulary of the folder that the model was loaded from. @throws Error also as vocabulary_of
 template <EmbeddingModel Model>
 auto embed(Model const &model, std::vector<std::string> const &sequences, EmbedOptions options = {}) {
-    return embed(model, sequences, std::move(options), detail::vocabulary_of(model));
+    return embed(model, sequences, std::move(options), vocabulary_of(model));
 }
 
 /// Embeds proteins given as text and leaves the results where the model runs; when it returns, they are complete.
@@ -142,10 +149,10 @@ auto embed_on_device(Model const &model, std::vector<std::string> const &sequenc
     embedder.context().exec().fence();
     return result;
 }
-/// The same with the vocabulary of the family's ProtTrans model.
+/// The same with the vocabulary of the folder that the model was loaded from. @throws Error also as vocabulary_of
 template <EmbeddingModel Model>
 auto embed_on_device(Model const &model, std::vector<std::string> const &sequences, EmbedOptions options = {}) {
-    return embed_on_device(model, sequences, std::move(options), detail::vocabulary_of(model));
+    return embed_on_device(model, sequences, std::move(options), vocabulary_of(model));
 }
 
 } // namespace protlm::inline v0

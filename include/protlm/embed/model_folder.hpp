@@ -1,6 +1,6 @@
 #pragma once
 
-#include <protlm/embed/model_vocabulary.hpp>
+#include <protlm/data/model_vocabulary.hpp>
 #include <protlm/io/checkpoint_folder.hpp>
 #include <protlm/io/find_model.hpp>
 #include <protlm/io/sha256.hpp>

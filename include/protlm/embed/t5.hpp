@@ -18,7 +18,4 @@ inline EncoderShape encoder_shape(T5Config const &c) {
             .inner_rows = 16384};
 }
 
-/// The pieces of ProtT5.
-inline Vocabulary known_vocabulary(T5Config const &) { return Vocabulary::prott5(); }
-
 } // namespace protlm::inline v0

@@ -18,7 +18,4 @@ inline EncoderShape encoder_shape(TransformerXlConfig const &c) {
             .distances = 1};
 }
 
-/// ProtTXL's weights were never published; models trained here have ProtBert's pieces.
-inline Vocabulary known_vocabulary(TransformerXlConfig const &) { return Vocabulary::protbert(); }
-
 } // namespace protlm::inline v0

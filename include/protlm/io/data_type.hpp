@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -135,6 +136,15 @@ bool convert_element(From value, To &result) {
 /// The name that safetensors files use, for example "BF16".
 constexpr std::string_view data_type_name(DataType type) {
     return type == DataType::other ? "other" : detail::data_type_table[static_cast<std::size_t>(type)].name;
+}
+
+/// The name that torch and config.json use for the floating-point types of weights: "bfloat16"; else empty.
+inline std::string torch_name(DataType type) {
+    return type == DataType::f64    ? "float64"
+           : type == DataType::f32  ? "float32"
+           : type == DataType::f16  ? "float16"
+           : type == DataType::bf16 ? "bfloat16"
+                                    : "";
 }
 
 /// Bytes of one element; 1 for `other`, whose elements are not looked at.

@@ -26,11 +26,14 @@ struct JsonLimits {
     int depth = 64;
 };
 
-/// Parses `text`; `name` stands for it in messages.
+/// Parses `text`; `name` stands for it in messages. Python's NaN and Infinity are read as strings.
 /// @throws Error "NAME: line L, column C: reason"; also for a repeated key, deep nesting, invalid UTF-8
 inline nlohmann::json parse_json(std::string_view text, std::string const &name, JsonLimits limits = {}) {
     check(text.size() <= limits.bytes, name, ": ", text.size(), " bytes, but a JSON document may have at most ",
           limits.bytes);
+    std::string quoted;
+    if (text.find("NaN") != text.npos || text.find("Infinity") != text.npos)
+        text = quoted = detail::quote_python_numbers(text);
     detail::JsonBuilder builder(text, name, limits.depth);
     bool const parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
     check(parsed, name, ": is not JSON");
@@ -174,7 +177,8 @@ class Fields {
         case nlohmann::json::value_t::array:
             return "an array";
         case nlohmann::json::value_t::string:
-            return "a string";
+            return value == "NaN" || value == "Infinity" || value == "-Infinity" ? value.get<std::string>()
+                                                                                 : "a string";
         case nlohmann::json::value_t::null:
             return "null";
         default:

@@ -2,6 +2,7 @@
 
 #include <protlm/core/state_listener.hpp>
 #include <protlm/layers/detection_head.hpp>
+#include <protlm/layers/output_matrix.hpp>
 #include <protlm/layers/post_norm_layer.hpp>
 #include <protlm/layers/token_embedding.hpp>
 #include <protlm/model/albert_config.hpp>
@@ -29,7 +30,7 @@ struct AlbertIds {
     std::vector<std::vector<PostNormLayerIds>> groups; // [group][inner layer], each used by many passes
     LinearIds pooler, transform, sentence_order;
     LayerNormIds transform_norm;
-    ParameterId masked_bias = -1;
+    ParameterId masked_bias = -1, masked_output = -1; // (V), (V, E)
     DetectionHeadIds detection;
 };
 
@@ -51,11 +52,11 @@ inline void add_albert_heads(ParameterTable &table, AlbertConfig const &c, Alber
         ids.pooler = add_linear(table, prefix + "albert.pooler", c.hidden_size, c.hidden_size, deviation);
     if (heads.masked) {
         std::string const predictions = prefix + "predictions.";
-        ids.masked_bias = table.add(predictions + "bias", {c.vocab_size}, Initialiser::zeros());
-        table.alias(ids.masked_bias, predictions + "decoder.bias");
+        ids.masked_bias = add_output_bias(table, predictions, c.vocab_size, c.tie_word_embeddings);
         ids.transform_norm = add_layer_norm(table, predictions + "LayerNorm", c.embedding_size);
         ids.transform = add_linear(table, predictions + "dense", c.embedding_size, c.hidden_size, deviation);
-        table.alias(ids.embeddings.word, predictions + "decoder.weight");
+        ids.masked_output =
+            add_output_matrix(table, predictions + "decoder.weight", ids.embeddings.word, c.tie_word_embeddings);
     }
     if (heads.sentence_order)
         ids.sentence_order = add_linear(table, prefix + "sop_classifier.classifier", 2, c.hidden_size, deviation);
@@ -153,7 +154,9 @@ class Albert {
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_, heads_));
+        auto json = to_json(config_, heads_);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -161,6 +164,8 @@ class Albert {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     AlbertConfig const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     AlbertHeads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -207,7 +212,7 @@ class Albert {
         Linear<S, Exec> const transform(parameters_, ids_.transform);
         LayerNorm<S, Exec> const norm(parameters_, ids_.transform_norm, config_.layer_norm_eps);
         return linear<Context, S>(context, norm(context, transform(context, hidden, config_.activation())),
-                                  parameters_.weight(ids_.embeddings.word), parameters_.weight(ids_.masked_bias));
+                                  parameters_.weight(ids_.masked_output), parameters_.weight(ids_.masked_bias));
     }
 
     /// Cross entropy of the masked language model's logits for hidden states (R, C). @param labels (R)
@@ -230,8 +235,8 @@ class Albert {
     template <class Context>
     Activations pooled(Context &context, PackedTokens<Exec> const &batch, Activations const &hidden) const {
         check(heads_.pooler, "Albert: pooled: the model has no pooler");
-        auto const rows =
-            gather_rows(context, hidden, context.template upload<index_t>(first_rows(batch.segments, "Albert: pooled")));
+        auto const rows = gather_rows(context, hidden,
+                                      context.template upload<index_t>(first_rows(batch.segments, "Albert: pooled")));
         return Linear<S, Exec>(parameters_, ids_.pooler)(context, rows, Activation::tanh);
     }
 
@@ -257,8 +262,11 @@ class Albert {
 
   private:
     static Albert load(CheckpointFolder const &checkpoint, AlbertHeads heads) {
-        Albert model(albert_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = albert_config(read_fields(checkpoint.path() / "config.json"));
+        require_tensors(albert_table(config, heads).first, checkpoint, "albert.");
+        Albert model(config, heads);
         load_weights(model.parameters_, checkpoint, "albert.");
+        model.origin_ = checkpoint.path();
         return model;
     }
     ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(config_.head_width())))}; }
@@ -292,6 +300,7 @@ class Albert {
     AlbertHeads heads_;
     AlbertIds ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

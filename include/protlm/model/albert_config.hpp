@@ -21,9 +21,15 @@ struct AlbertConfig : EncoderConfig {
         detail::validate_encoder(*this, name);
         check(num_hidden_groups >= 1 && num_hidden_groups <= num_hidden_layers, name, ": num_hidden_groups: is ",
               num_hidden_groups, ", expected at least 1 and at most num_hidden_layers ", num_hidden_layers);
-        check(inner_group_num >= 1, name, ": inner_group_num: is ", inner_group_num, ", expected at least 1");
+        detail::check_count(name, "inner_group_num", inner_group_num, detail::most_layers);
+        check(num_hidden_layers * inner_group_num <= detail::most_layers, name, ": inner_group_num: is ",
+              inner_group_num, " in each of ", num_hidden_layers, " num_hidden_layers, expected at most ",
+              detail::most_layers, " layers in all");
     }
 };
+
+/// The family's name in config.json.
+inline std::string model_type(AlbertConfig const &) { return "albert"; }
 
 /// Reads the model's part of a config.json; fields that ALBERT has not are left alone, as transformers does.
 /// @throws Error naming file and field

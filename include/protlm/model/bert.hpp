@@ -5,6 +5,7 @@
 #include <protlm/layers/detection_head.hpp>
 #include <protlm/layers/embedding_ids.hpp>
 #include <protlm/layers/encoder_layer.hpp>
+#include <protlm/layers/output_matrix.hpp>
 #include <protlm/model/bert_config.hpp>
 #include <protlm/model/weights.hpp>
 #include <protlm/ops/attention_probabilities.hpp>
@@ -19,7 +20,7 @@ namespace protlm::inline v0 {
 /// Which heads a BERT has beside its encoder; a checkpoint's own are kept.
 struct BertHeads {
     bool pooler = false;
-    bool masked = true; // masked language model, its output matrix tied to the word embedding
+    bool masked = true; // masked language model
     bool next_sentence = false;
     bool detection = false; // ELECTRA's, to train BERT as a discriminator
 };
@@ -36,7 +37,7 @@ struct BertIds {
     std::vector<Layer> layers;
     LinearIds pooler, transform, next_sentence;
     LayerNormIds transform_norm;
-    ParameterId masked_bias = -1;
+    ParameterId masked_bias = -1, masked_output = -1; // (V), (V, C)
     DetectionHeadIds detection;
 };
 
@@ -74,11 +75,11 @@ inline BertIds add_tensors(ParameterTable &table, BertConfig const &c, BertHeads
     if (heads.pooler)
         ids.pooler = add_linear(table, bert + "pooler.dense", width, width, deviation);
     if (heads.masked) {
-        ids.masked_bias = table.add(predictions + "bias", {c.vocab_size}, Initialiser::zeros());
-        table.alias(ids.masked_bias, predictions + "decoder.bias");
+        ids.masked_bias = add_output_bias(table, predictions, c.vocab_size, c.tie_word_embeddings);
         ids.transform = add_linear(table, predictions + "transform.dense", width, width, deviation);
         ids.transform_norm = add_layer_norm(table, predictions + "transform.LayerNorm", width);
-        table.alias(ids.embeddings.word, predictions + "decoder.weight");
+        ids.masked_output =
+            add_output_matrix(table, predictions + "decoder.weight", ids.embeddings.word, c.tie_word_embeddings);
     }
     if (heads.next_sentence)
         ids.next_sentence = add_linear(table, prefix + "cls.seq_relationship", 2, width, deviation);
@@ -144,7 +145,9 @@ class Bert {
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_));
+        auto json = to_json(config_);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -152,6 +155,8 @@ class Bert {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     BertConfig const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     BertHeads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -212,7 +217,7 @@ class Bert {
         LayerNorm<S, Exec> const norm(parameters_, ids_.transform_norm, config_.layer_norm_eps);
         auto const activation = activation_from_name(config_.hidden_act, "hidden_act");
         return linear<Context, S>(context, norm(context, transform(context, hidden, activation)),
-                                  parameters_.weight(ids_.embeddings.word), parameters_.weight(ids_.masked_bias));
+                                  parameters_.weight(ids_.masked_output), parameters_.weight(ids_.masked_bias));
     }
 
     /// Cross entropy of the masked language model's logits for hidden states (R, C). @param labels (R)
@@ -263,8 +268,11 @@ class Bert {
 
   private:
     static Bert load(CheckpointFolder const &checkpoint, BertHeads heads) {
-        Bert model(bert_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = bert_config(read_fields(checkpoint.path() / "config.json"));
+        require_tensors(bert_table(config, heads).first, checkpoint, "bert.");
+        Bert model(config, heads);
         load_weights(model.parameters_, checkpoint, "bert.");
+        model.origin_ = checkpoint.path();
         return model;
     }
     index_t head_width() const { return config_.hidden_size / config_.num_attention_heads; }
@@ -308,6 +316,7 @@ class Bert {
     BertHeads heads_;
     BertIds ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

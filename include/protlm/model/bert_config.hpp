@@ -1,21 +1,10 @@
 #pragma once
 
-#include <protlm/io/json.hpp>
-#include <protlm/ops/activation.hpp>
+#include <protlm/model/config_fields.hpp>
 
 #include <string>
 
 namespace protlm::inline v0 {
-
-/// Activation by Hugging Face's name. @throws Error naming `field` for a name that is none
-inline Activation activation_from_name(std::string const &name, std::string const &field) {
-    if (name == "gelu")
-        return Activation::gelu;
-    if (name == "gelu_new" || name == "gelu_pytorch_tanh")
-        return Activation::gelu_tanh;
-    check(name == "relu", field, ": is \"", name, "\", expected \"gelu\", \"gelu_new\" or \"relu\"");
-    return Activation::relu;
-}
 
 /// BERT's hyperparameters under the names of Hugging Face's config.json. The defaults are those of a small ProtBert.
 struct BertConfig {
@@ -32,30 +21,29 @@ struct BertConfig {
     double attention_probs_dropout_prob = 0.0;
     double layer_norm_eps = 1e-12;
     double initializer_range = 0.02;
+    bool tie_word_embeddings = true; // the output matrix is the word embedding
 
     /// @throws Error naming the field, what it is and what was expected
     void validate(std::string const &name = "BertConfig") const {
-        auto const positive = [&](char const *field, index_t value) {
-            check(value >= 1, name, ": ", field, ": is ", value, ", expected at least 1");
-        };
-        positive("vocab_size", vocab_size);
-        positive("hidden_size", hidden_size);
-        positive("num_hidden_layers", num_hidden_layers);
-        positive("num_attention_heads", num_attention_heads);
-        positive("intermediate_size", intermediate_size);
-        positive("max_position_embeddings", max_position_embeddings);
-        positive("type_vocab_size", type_vocab_size);
+        detail::check_count(name, "vocab_size", vocab_size, detail::most_rows);
+        detail::check_count(name, "hidden_size", hidden_size, detail::most_width);
+        detail::check_count(name, "num_hidden_layers", num_hidden_layers, detail::most_layers);
+        detail::check_count(name, "num_attention_heads", num_attention_heads, detail::most_width);
+        detail::check_count(name, "intermediate_size", intermediate_size, detail::most_width);
+        detail::check_count(name, "max_position_embeddings", max_position_embeddings, detail::most_rows);
+        detail::check_count(name, "type_vocab_size", type_vocab_size, detail::most_width);
         check(hidden_size % num_attention_heads == 0, name, ": hidden_size: is ", hidden_size,
               ", expected a multiple of num_attention_heads ", num_attention_heads);
-        check(hidden_dropout_prob >= 0 && hidden_dropout_prob < 1, name, ": hidden_dropout_prob: is ",
-              hidden_dropout_prob, ", expected at least 0 and below 1");
-        check(attention_probs_dropout_prob >= 0 && attention_probs_dropout_prob < 1, name,
-              ": attention_probs_dropout_prob: is ", attention_probs_dropout_prob, ", expected at least 0 and below 1");
+        detail::check_probability(name, "hidden_dropout_prob", hidden_dropout_prob);
+        detail::check_probability(name, "attention_probs_dropout_prob", attention_probs_dropout_prob);
         check(layer_norm_eps > 0, name, ": layer_norm_eps: is ", layer_norm_eps, ", expected a positive number");
         check(initializer_range >= 0, name, ": initializer_range: is ", initializer_range, ", expected at least 0");
         activation_from_name(hidden_act, name + ": hidden_act");
     }
 };
+
+/// The family's name in config.json.
+inline std::string model_type(BertConfig const &) { return "bert"; }
 
 /// Reads the model's part of a config.json; fields that BERT has not are left alone, as transformers does.
 /// @throws Error naming file and field
@@ -66,6 +54,7 @@ inline BertConfig bert_config(Fields const &fields) {
     auto const positions = fields.optional("position_embedding_type", "absolute");
     check(positions == "absolute", fields.name(), ": position_embedding_type: is \"", positions,
           "\", expected \"absolute\"");
+    detail::refuse_unsupported(fields);
     // transformers leaves out what equals its own defaults
     c.vocab_size = fields.optional<index_t>("vocab_size", 30522, at_least<index_t>(1));
     c.hidden_size = fields.optional<index_t>("hidden_size", 768, at_least<index_t>(1));
@@ -80,6 +69,7 @@ inline BertConfig bert_config(Fields const &fields) {
     c.attention_probs_dropout_prob = fields.optional<double>("attention_probs_dropout_prob", 0.1);
     c.layer_norm_eps = fields.optional<double>("layer_norm_eps", 1e-12);
     c.initializer_range = fields.optional<double>("initializer_range", 0.02);
+    c.tie_word_embeddings = fields.optional("tie_word_embeddings", true);
     c.validate(fields.name());
     return c;
 }
@@ -102,6 +92,7 @@ inline nlohmann::ordered_json to_json(BertConfig const &c) {
             {"layer_norm_eps", c.layer_norm_eps},
             {"pad_token_id", c.pad_token_id},
             {"position_embedding_type", "absolute"},
+            {"tie_word_embeddings", c.tie_word_embeddings},
             {"torch_dtype", "float32"}};
 }
 

@@ -2,6 +2,7 @@
 
 #include <protlm/core/state_listener.hpp>
 #include <protlm/layers/detection_head.hpp>
+#include <protlm/layers/output_matrix.hpp>
 #include <protlm/layers/post_norm_layer.hpp>
 #include <protlm/layers/token_embedding.hpp>
 #include <protlm/model/electra_config.hpp>
@@ -27,7 +28,7 @@ struct ElectraIds {
     std::vector<PostNormLayerIds> layers;
     LinearIds transform;
     LayerNormIds transform_norm;
-    ParameterId masked_bias = -1;
+    ParameterId masked_bias = -1, masked_output = -1; // (V), (V, E)
     DetectionHeadIds detection;
 };
 
@@ -51,7 +52,8 @@ inline ElectraIds add_tensors(ParameterTable &table, ElectraConfig const &c, Ele
         ids.transform =
             add_linear(table, prefix + "generator_predictions.dense", c.embedding_size, c.hidden_size, deviation);
         ids.masked_bias = table.add(prefix + "generator_lm_head.bias", {c.vocab_size}, Initialiser::zeros());
-        table.alias(ids.embeddings.word, prefix + "generator_lm_head.weight");
+        ids.masked_output =
+            add_output_matrix(table, prefix + "generator_lm_head.weight", ids.embeddings.word, c.tie_word_embeddings);
     }
     if (heads.detection)
         ids.detection = add_detection_head(table, prefix, c.hidden_size, deviation);
@@ -120,7 +122,9 @@ class Electra {
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_, heads_));
+        auto json = to_json(config_, heads_);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -128,6 +132,8 @@ class Electra {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     ElectraConfig const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     ElectraHeads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -174,7 +180,7 @@ class Electra {
         Linear<S, Exec> const transform(parameters_, ids_.transform);
         LayerNorm<S, Exec> const norm(parameters_, ids_.transform_norm, config_.layer_norm_eps);
         return linear<Context, S>(context, norm(context, transform(context, hidden, Activation::gelu)),
-                                  parameters_.weight(ids_.embeddings.word), parameters_.weight(ids_.masked_bias));
+                                  parameters_.weight(ids_.masked_output), parameters_.weight(ids_.masked_bias));
     }
 
     /// Cross entropy of the generator's logits for hidden states (R, C). @param labels (R)
@@ -204,8 +210,11 @@ class Electra {
 
   private:
     static Electra load(CheckpointFolder const &checkpoint, ElectraHeads heads) {
-        Electra model(electra_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = electra_config(read_fields(checkpoint.path() / "config.json"));
+        require_tensors(electra_table(config, heads).first, checkpoint, "electra.");
+        Electra model(config, heads);
         load_weights(model.parameters_, checkpoint, "electra.");
+        model.origin_ = checkpoint.path();
         return model;
     }
     ScaledDot<A> score() const { return {static_cast<A>(1.0 / std::sqrt(static_cast<double>(config_.head_width())))}; }
@@ -236,6 +245,7 @@ class Electra {
     ElectraHeads heads_;
     ElectraIds ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

@@ -11,6 +11,9 @@ struct ElectraConfig : EncoderConfig {
     void validate(std::string const &name = "ElectraConfig") const { detail::validate_encoder(*this, name); }
 };
 
+/// The family's name in config.json.
+inline std::string model_type(ElectraConfig const &) { return "electra"; }
+
 /// Reads the model's part of a config.json; fields that ELECTRA has not are left alone, as transformers does.
 /// @throws Error naming file and field
 inline ElectraConfig electra_config(Fields const &fields) {

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <protlm/io/json.hpp>
 #include <protlm/layers/embedding_ids.hpp>
-#include <protlm/model/bert_config.hpp>
+#include <protlm/model/config_fields.hpp>
 
 #include <string>
 
@@ -25,6 +24,7 @@ struct EncoderConfig {
     double attention_probs_dropout_prob = 0.0;
     double layer_norm_eps = 1e-12;
     double initializer_range = 0.02;
+    bool tie_word_embeddings = true; // the output matrix is the word embedding
 
     index_t head_width() const { return hidden_size / num_attention_heads; }
     Activation activation() const { return activation_from_name(hidden_act, "hidden_act"); }
@@ -35,31 +35,26 @@ struct EncoderConfig {
 
 namespace detail {
 
-/// Calls `f(name, field)` for every integer field, all of which are at least 1.
+/// Calls `f(name, field, most)` for every integer field, all of which are at least 1.
 template <class Config, class F>
 void for_each_extent(Config &c, F &&f) {
-    f("vocab_size", c.vocab_size);
-    f("embedding_size", c.embedding_size);
-    f("hidden_size", c.hidden_size);
-    f("num_hidden_layers", c.num_hidden_layers);
-    f("num_attention_heads", c.num_attention_heads);
-    f("intermediate_size", c.intermediate_size);
-    f("max_position_embeddings", c.max_position_embeddings);
-    f("type_vocab_size", c.type_vocab_size);
+    f("vocab_size", c.vocab_size, most_rows);
+    f("embedding_size", c.embedding_size, most_width);
+    f("hidden_size", c.hidden_size, most_width);
+    f("num_hidden_layers", c.num_hidden_layers, most_layers);
+    f("num_attention_heads", c.num_attention_heads, most_width);
+    f("intermediate_size", c.intermediate_size, most_width);
+    f("max_position_embeddings", c.max_position_embeddings, most_rows);
+    f("type_vocab_size", c.type_vocab_size, most_width);
 }
 
 /// @throws Error naming the field, what it is and what was expected
 inline void validate_encoder(EncoderConfig const &c, std::string const &name) {
-    for_each_extent(c, [&](char const *field, index_t value) {
-        check(value >= 1, name, ": ", field, ": is ", value, ", expected at least 1");
-    });
+    for_each_extent(c, [&](char const *field, index_t value, index_t most) { check_count(name, field, value, most); });
     check(c.hidden_size % c.num_attention_heads == 0, name, ": hidden_size: is ", c.hidden_size,
           ", expected a multiple of num_attention_heads ", c.num_attention_heads);
-    auto const probability = [&](char const *field, double value) {
-        check(value >= 0 && value < 1, name, ": ", field, ": is ", value, ", expected at least 0 and below 1");
-    };
-    probability("hidden_dropout_prob", c.hidden_dropout_prob);
-    probability("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
+    check_probability(name, "hidden_dropout_prob", c.hidden_dropout_prob);
+    check_probability(name, "attention_probs_dropout_prob", c.attention_probs_dropout_prob);
     check(c.layer_norm_eps > 0, name, ": layer_norm_eps: is ", c.layer_norm_eps, ", expected a positive number");
     check(c.initializer_range >= 0, name, ": initializer_range: is ", c.initializer_range, ", expected at least 0");
     activation_from_name(c.hidden_act, name + ": hidden_act");
@@ -72,7 +67,8 @@ inline void read_encoder(Fields const &fields, std::string const &model_type, En
     auto const positions = fields.optional("position_embedding_type", "absolute");
     check(positions == "absolute", fields.name(), ": position_embedding_type: is \"", positions,
           "\", expected \"absolute\"");
-    for_each_extent(c, [&](char const *field, index_t &value) {
+    refuse_unsupported(fields);
+    for_each_extent(c, [&](char const *field, index_t &value, index_t) {
         value = fields.optional<index_t>(field, value, at_least<index_t>(1));
     });
     c.pad_token_id = fields.optional<index_t>("pad_token_id", c.pad_token_id, at_least<index_t>(0));
@@ -81,13 +77,14 @@ inline void read_encoder(Fields const &fields, std::string const &model_type, En
     c.attention_probs_dropout_prob = fields.optional("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
     c.layer_norm_eps = fields.optional("layer_norm_eps", c.layer_norm_eps);
     c.initializer_range = fields.optional("initializer_range", c.initializer_range);
+    c.tie_word_embeddings = fields.optional("tie_word_embeddings", true);
 }
 
 /// The config.json that transformers reads, without what a model adds.
 inline nlohmann::ordered_json encoder_json(EncoderConfig const &c, std::string const &architecture,
                                            std::string const &model_type) {
     nlohmann::ordered_json json{{"architectures", {architecture}}, {"model_type", model_type}};
-    for_each_extent(c, [&](char const *field, index_t value) { json[field] = value; });
+    for_each_extent(c, [&](char const *field, index_t value, index_t) { json[field] = value; });
     json["hidden_act"] = c.hidden_act;
     json["hidden_dropout_prob"] = c.hidden_dropout_prob;
     json["attention_probs_dropout_prob"] = c.attention_probs_dropout_prob;
@@ -95,6 +92,7 @@ inline nlohmann::ordered_json encoder_json(EncoderConfig const &c, std::string c
     json["layer_norm_eps"] = c.layer_norm_eps;
     json["pad_token_id"] = c.pad_token_id;
     json["position_embedding_type"] = "absolute";
+    json["tie_word_embeddings"] = c.tie_word_embeddings;
     json["torch_dtype"] = "float32";
     return json;
 }

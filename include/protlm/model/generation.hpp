@@ -19,8 +19,8 @@ template <class D, class Context>
 concept StepDecoder = requires(D decoder, D const constant, Context &context, std::span<std::int32_t const> tokens,
                                std::span<index_t const> rows) {
     { constant.rows() } -> std::convertible_to<index_t>;
-    { decoder.step(context, tokens).view() };
-    { decoder.reorder(context, rows) };
+    {decoder.step(context, tokens).view()};
+    {decoder.reorder(context, rows)};
 };
 
 /// In TextStart::tokens: a place that the model fills.
@@ -44,9 +44,9 @@ struct TextStart {
 
 /// What holds for all texts of one call.
 struct GenerationOptions {
-    std::int32_t end = -1;               // this token ends a text; -1: none does
-    index_t min_length = 0;              // tokens that are generated before the end may come
-    index_t max_length = 512;            // tokens that are generated at most, the end included
+    std::int32_t end = -1;                    // this token ends a text; -1: none does
+    index_t min_length = 0;                   // tokens that are generated before the end may come
+    index_t max_length = 512;                 // tokens that are generated at most, the end included
     std::vector<std::int32_t> forbidden = {}; // tokens that are never generated
 
     /// @param vocab_size  of the model that writes  @throws Error naming the field

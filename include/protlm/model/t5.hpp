@@ -81,6 +81,8 @@ inline T5Ids add_tensors(ParameterTable &table, T5Config const &c, T5Heads heads
     ids.encoder = detail::add_t5_stack(table, c, prefix + "encoder.", c.num_layers, false);
     if (!heads.decoder)
         return ids;
+    check(c.num_decoder_layers >= 1,
+          "T5Config: num_decoder_layers: is 0, expected at least 1 for a model with a decoder");
     table.alias(ids.shared, prefix + "decoder.embed_tokens.weight");
     ids.decoder = detail::add_t5_stack(table, c, prefix + "decoder.", c.num_decoder_layers, true);
     ids.output = ids.shared;
@@ -139,15 +141,20 @@ class T5 {
     /// Only the parts asked for: the encoder of a whole checkpoint needs less than half of the memory.
     static T5 load(std::filesystem::path const &folder, T5Heads heads) {
         auto const checkpoint = t5_checkpoint(folder);
-        T5 model(t5_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = with_output_of(t5_config(read_fields(checkpoint.path() / "config.json")), checkpoint);
+        require_tensors(t5_table(config, heads).first, checkpoint, "");
+        T5 model(config, heads);
         load_weights(model.parameters_, checkpoint, "");
+        model.origin_ = checkpoint.path();
         return model;
     }
     /// The encoder by itself: what embeddings need. @throws Error as above
     static T5 load_encoder(std::filesystem::path const &folder) { return load(folder, {.decoder = false}); }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_, heads_.decoder));
+        auto json = to_json(config_, heads_.decoder);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -155,6 +162,8 @@ class T5 {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     T5Config const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     T5Heads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -235,7 +244,7 @@ class T5 {
     template <class Context>
     Activations logits(Context &context, Activations const &hidden) const {
         check(heads_.decoder, "T5: logits: the model has no decoder");
-        auto const rows = config_.tie_word_embeddings
+        auto const rows = config_.scale_decoder_outputs
                               ? scale(context, hidden, static_cast<A>(1.0 / std::sqrt(double(config_.d_model))))
                               : hidden;
         return linear<Context, S>(context, rows, parameters_.weight(ids_.output), {});
@@ -327,6 +336,7 @@ class T5 {
     T5Heads heads_;
     T5Ids ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

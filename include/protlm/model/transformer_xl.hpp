@@ -58,7 +58,9 @@ class TransformerXl {
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_));
+        auto json = to_json(config_);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -66,6 +68,8 @@ class TransformerXl {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     TransformerXlConfig const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     TransformerXlHeads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -174,8 +178,11 @@ class TransformerXl {
 
   private:
     static TransformerXl load(CheckpointFolder const &checkpoint, TransformerXlHeads heads) {
-        TransformerXl model(transformer_xl_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = transformer_xl_config(read_fields(checkpoint.path() / "config.json"));
+        require_tensors(transformer_xl_table(config, heads).first, checkpoint, "transformer.");
+        TransformerXl model(config, heads);
         load_weights(model.parameters_, checkpoint, "transformer.");
+        model.origin_ = checkpoint.path();
         return model;
     }
     SameLengthMask mask() const {
@@ -295,6 +302,7 @@ class TransformerXl {
     TransformerXlHeads heads_;
     TransformerXlIds ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <protlm/io/json.hpp>
+#include <protlm/model/config_fields.hpp>
 
 #include <string>
 #include <utility>
@@ -61,15 +61,18 @@ struct TransformerXlConfig {
 
     /// @throws Error naming the field, what it is and what was expected
     void validate(std::string const &name = "TransformerXlConfig") const {
-        for (auto const &[field, value] : {std::pair{"vocab_size", vocab_size},
-                                           {"d_model", d_model},
+        detail::check_count(name, "vocab_size", vocab_size, detail::most_rows);
+        for (auto const &[field, value] : {std::pair{"d_model", d_model},
                                            {"d_embed", d_embed},
                                            {"n_head", n_head},
                                            {"d_head", d_head},
                                            {"d_inner", d_inner},
-                                           {"div_val", div_val},
-                                           {"n_layer", n_layer}})
-            check(value >= 1, name, ": ", field, ": is ", value, ", expected at least 1");
+                                           {"div_val", div_val}})
+            detail::check_count(name, field, value, detail::most_width);
+        check(n_head * d_head <= detail::most_width, name, ": n_head: is ", n_head, " times d_head ", d_head,
+              ", expected at most ", detail::most_width, " in all");
+        detail::check_count(name, "n_layer", n_layer, detail::most_layers);
+        check(clusters() <= 1000, name, ": cutoffs: are ", cutoffs.size(), ", expected at most 999");
         check(d_model % 2 == 0, name, ": d_model: is ", d_model,
               ", expected an even number: half of a position's encoding are sines, half cosines");
         for (index_t i = 1; i < clusters(); ++i)
@@ -80,11 +83,12 @@ struct TransformerXlConfig {
               d_embed, " and ", clusters(), " clusters");
         check(static_cast<index_t>(tie_projs.size()) <= clusters(), name, ": tie_projs: has ", tie_projs.size(),
               " entries, expected at most ", clusters(), ", one a cluster");
-        check(mem_len >= 0, name, ": mem_len: is ", mem_len, ", expected at least 0");
+        check(mem_len >= 0 && mem_len <= detail::most_rows, name, ": mem_len: is ", mem_len,
+              ", expected at least 0 and at most ", detail::most_rows);
         check(!same_length || mem_len >= 1, name, ": same_length: is true with mem_len ", mem_len,
               ", but a token sees mem_len keys then");
         for (auto const &[field, value] : {std::pair{"dropout", dropout}, {"dropatt", dropatt}})
-            check(value >= 0 && value < 1, name, ": ", field, ": is ", value, ", expected at least 0 and below 1");
+            detail::check_probability(name, field, value);
         check(init == "normal" || init == "uniform", name, ": init: is \"", init,
               "\", expected \"normal\" or \"uniform\"");
         for (auto const &[field, value] :
@@ -94,6 +98,9 @@ struct TransformerXlConfig {
               ", expected a positive number");
     }
 };
+
+/// The family's name in config.json.
+inline std::string model_type(TransformerXlConfig const &) { return "transfo-xl"; }
 
 /// Reads the model's part of a config.json; fields that Transformer-XL has not are left alone, as transformers does.
 /// @throws Error naming file and field
@@ -107,21 +114,21 @@ inline TransformerXlConfig transformer_xl_config(Fields const &fields) {
     auto const sampled = fields.optional<index_t>("sample_softmax", -1);
     check(sampled <= 0, fields.name(), ": sample_softmax: is ", sampled, ", expected at most 0: nothing is sampled");
     // transformers leaves out what equals its own defaults
-    c.vocab_size = fields.optional<index_t>("vocab_size", 267735, positive);
+    c.vocab_size = detail::extent_field(fields, "vocab_size", "n_token", 267735);
     c.cutoffs = fields.optional("cutoffs", std::vector<index_t>{20000, 40000, 200000});
-    c.d_model = fields.optional<index_t>("d_model", 1024, positive);
+    c.d_model = detail::extent_field(fields, "d_model", "hidden_size", 1024);
     c.d_embed = fields.optional<index_t>("d_embed", 1024, positive);
-    c.n_head = fields.optional<index_t>("n_head", 16, positive);
+    c.n_head = detail::extent_field(fields, "n_head", "num_attention_heads", 16);
     c.d_head = fields.optional<index_t>("d_head", 64, positive);
     c.d_inner = fields.optional<index_t>("d_inner", 4096, positive);
     c.div_val = fields.optional<index_t>("div_val", 4, positive);
-    c.n_layer = fields.optional<index_t>("n_layer", 18, positive);
+    c.n_layer = detail::extent_field(fields, "n_layer", "num_hidden_layers", 18);
     c.pre_lnorm = fields.optional("pre_lnorm", false);
     c.mem_len = fields.optional<index_t>("mem_len", 1600, at_least<index_t>(0));
     c.clamp_len = fields.optional<index_t>("clamp_len", 1000);
     c.same_length = fields.optional("same_length", true);
     c.untie_r = fields.optional("untie_r", true);
-    c.tie_word_embeddings = fields.optional("tie_word_embeddings", true);
+    c.tie_word_embeddings = fields.optional("tie_word_embeddings", fields.optional("tie_weight", true));
     std::vector<bool> shared(c.cutoffs.size() + 1, fields.optional("proj_share_all_but_first", true));
     shared[0] = false;
     c.tie_projs = fields.optional("tie_projs", shared);

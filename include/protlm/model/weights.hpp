@@ -29,6 +29,13 @@ inline std::vector<ParameterEntry> part_of_table(ParameterTable const &joint, Pa
     return part;
 }
 
+/// Compares a table with a checkpoint before memory is taken for it. @param prefix as for load_weights
+/// @throws Error as load_weights does where they do not fit
+inline void require_tensors(ParameterTable const &table, CheckpointFolder const &checkpoint,
+                            std::string const &prefix) {
+    detail::WeightPlan(table.entries(), checkpoint, prefix).require_fit();
+}
+
 /// Fills tensors of `parameters` from a checkpoint, converting pieces of a few MB, on hosts straight into their place:
 /// memory peaks at the model, the file's pages are given back behind each piece.
 /// @param entries names in the checkpoint, and where each tensor lies: a table's, or `part_of_table`
@@ -69,8 +76,11 @@ template <Scalar S, class Exec>
 void save_weights(Parameters<S, Exec> const &parameters, std::vector<ParameterEntry> const &entries,
                   std::filesystem::path const &file, DataType type = DataType::f32) {
     std::vector<TensorSpec> specs;
-    for (auto const &entry : entries)
+    for (auto const &entry : entries) {
         specs.push_back({entry.name, type, entry.shape});
+        for (auto const &name : entry.substitutes)
+            specs.push_back({name, type, entry.shape});
+    }
     SafetensorsWriter writer(file, specs);
     std::vector<S> piece;
     for (auto const &entry : entries) {
@@ -78,6 +88,8 @@ void save_weights(Parameters<S, Exec> const &parameters, std::vector<ParameterEn
         copy_to_host(Exec(), piece.data(),
                      VectorView<S const, Exec>(parameters.values().data() + entry.offset, piece.size()));
         writer.append(entry.name, piece.data(), entry.size());
+        for (auto const &name : entry.substitutes)
+            writer.append(name, piece.data(), entry.size());
     }
     writer.commit();
 }

@@ -55,7 +55,9 @@ class Xlnet {
     }
     /// Writes config.json and model.safetensors into an existing folder. @throws Error
     void save(std::filesystem::path const &folder, DataType type = DataType::f32) const {
-        write_json(folder / "config.json", to_json(config_));
+        auto json = to_json(config_);
+        json["torch_dtype"] = torch_name(type);
+        write_json(folder / "config.json", json);
         save_weights(parameters_, folder / "model.safetensors", type);
     }
 
@@ -64,6 +66,8 @@ class Xlnet {
     void initialise(std::uint64_t seed) { parameters_.initialise(seed); }
 
     XlnetConfig const &config() const { return config_; }
+    /// The folder that it was loaded from, whose vocabulary is its own; empty: none.
+    std::filesystem::path const &origin() const { return origin_; }
     XlnetHeads const &heads() const { return heads_; }
     Parameters<S, Exec> &parameters() { return parameters_; }
     Parameters<S, Exec> const &parameters() const { return parameters_; }
@@ -148,7 +152,8 @@ class Xlnet {
     template <class Context>
     Activations logits(Context &context, Activations const &hidden) const {
         check(heads_.language_model, "Xlnet: logits: the model has no language model head");
-        return linear<Context, S>(context, hidden, parameters_.weight(ids_.word), parameters_.weight(ids_.output_bias));
+        return linear<Context, S>(context, hidden, parameters_.weight(ids_.output),
+                                  parameters_.weight(ids_.output_bias));
     }
 
     /// Cross entropy of the logits for hidden states (R, C). @param labels (R)
@@ -182,8 +187,11 @@ class Xlnet {
 
   private:
     static Xlnet load(CheckpointFolder const &checkpoint, XlnetHeads heads) {
-        Xlnet model(xlnet_config(read_fields(checkpoint.path() / "config.json")), heads);
+        auto const config = xlnet_config(read_fields(checkpoint.path() / "config.json"));
+        require_tensors(xlnet_table(config, heads).first, checkpoint, "transformer.");
+        Xlnet model(config, heads);
         load_weights(model.parameters_, checkpoint, "transformer.");
+        model.origin_ = checkpoint.path();
         return model;
     }
     using Pair = std::array<Activations, 2>; // content and query
@@ -312,6 +320,7 @@ class Xlnet {
     XlnetHeads heads_;
     XlnetIds ids_;
     Parameters<S, Exec> parameters_;
+    std::filesystem::path origin_;
     bool recompute_ = false;
 };
 

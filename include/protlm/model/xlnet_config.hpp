@@ -1,6 +1,6 @@
 #pragma once
 
-#include <protlm/model/bert_config.hpp>
+#include <protlm/model/config_fields.hpp>
 
 #include <optional>
 #include <string>
@@ -31,32 +31,38 @@ struct XlnetConfig {
     double dropout = 0.0;
     double initializer_range = 0.02;
     double layer_norm_eps = 1e-12;
+    bool tie_word_embeddings = true; // the output matrix is the word embedding
     index_t pad_token_id = 5, bos_token_id = 1, eos_token_id = 2;
 
     bool unidirectional() const { return attn_type == "uni"; }
 
     /// @throws Error naming the field, what it is and what was expected
     void validate(std::string const &name = "XlnetConfig") const {
-        for (auto const &[field, value] : {std::pair{"vocab_size", vocab_size},
-                                           {"d_model", d_model},
-                                           {"n_layer", n_layer},
-                                           {"n_head", n_head},
-                                           {"d_head", d_head},
-                                           {"d_inner", d_inner}})
-            check(value >= 1, name, ": ", field, ": is ", value, ", expected at least 1");
+        detail::check_count(name, "vocab_size", vocab_size, detail::most_rows);
+        detail::check_count(name, "d_model", d_model, detail::most_width);
+        detail::check_count(name, "n_layer", n_layer, detail::most_layers);
+        detail::check_count(name, "n_head", n_head, detail::most_width);
+        detail::check_count(name, "d_head", d_head, detail::most_width);
+        detail::check_count(name, "d_inner", d_inner, detail::most_width);
+        check(n_head * d_head <= detail::most_width, name, ": n_head: is ", n_head, " times d_head ", d_head,
+              ", expected at most ", detail::most_width, " in all");
         check(d_model % 2 == 0, name, ": d_model: is ", d_model,
               ", expected an even number: half of a position's "
               "encoding are sines, half cosines");
         for (auto const &[field, value] : {std::pair{"mem_len", mem_len}, {"reuse_len", reuse_len}})
-            check(value.value_or(0) >= 0, name, ": ", field, ": is ", value.value_or(0), ", expected at least 0");
+            check(value.value_or(0) >= 0 && value.value_or(0) <= detail::most_rows, name, ": ", field, ": is ",
+                  value.value_or(0), ", expected at least 0 and at most ", detail::most_rows);
         check(attn_type == "bi" || attn_type == "uni", name, ": attn_type: is \"", attn_type,
               "\", expected \"bi\" or \"uni\"");
-        check(dropout >= 0 && dropout < 1, name, ": dropout: is ", dropout, ", expected at least 0 and below 1");
+        detail::check_probability(name, "dropout", dropout);
         check(layer_norm_eps > 0, name, ": layer_norm_eps: is ", layer_norm_eps, ", expected a positive number");
         check(initializer_range >= 0, name, ": initializer_range: is ", initializer_range, ", expected at least 0");
         activation_from_name(ff_activation, name + ": ff_activation");
     }
 };
+
+/// The family's name in config.json.
+inline std::string model_type(XlnetConfig const &) { return "xlnet"; }
 
 /// Reads the model's part of a config.json; fields that XLNet has not are left alone, as transformers does.
 /// @throws Error naming file and field
@@ -65,11 +71,12 @@ inline XlnetConfig xlnet_config(Fields const &fields) {
     auto const type = fields.optional("model_type", "xlnet");
     check(type == "xlnet", fields.name(), ": model_type: is \"", type, "\", expected \"xlnet\"");
     auto const positive = at_least<index_t>(1), natural = at_least<index_t>(0);
+    detail::refuse_unsupported(fields);
     // transformers leaves out what equals its own defaults; it takes no mem_len for 512, but null for none
-    c.vocab_size = fields.optional<index_t>("vocab_size", 32000, positive);
-    c.d_model = fields.optional<index_t>("d_model", 1024, positive);
-    c.n_layer = fields.optional<index_t>("n_layer", 24, positive);
-    c.n_head = fields.optional<index_t>("n_head", 16, positive);
+    c.vocab_size = detail::extent_field(fields, "vocab_size", "n_token", 32000);
+    c.d_model = detail::extent_field(fields, "d_model", "hidden_size", 1024);
+    c.n_layer = detail::extent_field(fields, "n_layer", "num_hidden_layers", 24);
+    c.n_head = detail::extent_field(fields, "n_head", "num_attention_heads", 16);
     check(fields.has("d_head") || c.d_model % c.n_head == 0, fields.name(), ": d_model: is ", c.d_model,
           ", expected a multiple of n_head ", c.n_head, ", or a field d_head");
     c.d_head = fields.optional<index_t>("d_head", c.d_model / c.n_head, positive);
@@ -87,6 +94,7 @@ inline XlnetConfig xlnet_config(Fields const &fields) {
     c.dropout = fields.optional<double>("dropout", 0.1);
     c.initializer_range = fields.optional<double>("initializer_range", 0.02);
     c.layer_norm_eps = fields.optional<double>("layer_norm_eps", 1e-12);
+    c.tie_word_embeddings = fields.optional("tie_word_embeddings", true);
     c.pad_token_id = fields.optional<index_t>("pad_token_id", 5, natural);
     c.bos_token_id = fields.optional<index_t>("bos_token_id", 1, natural);
     c.eos_token_id = fields.optional<index_t>("eos_token_id", 2, natural);
@@ -120,6 +128,7 @@ inline nlohmann::ordered_json to_json(XlnetConfig const &c) {
             {"dropout", c.dropout},
             {"initializer_range", c.initializer_range},
             {"layer_norm_eps", c.layer_norm_eps},
+            {"tie_word_embeddings", c.tie_word_embeddings},
             {"pad_token_id", c.pad_token_id},
             {"bos_token_id", c.bos_token_id},
             {"eos_token_id", c.eos_token_id},

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/parameter_table.hpp>
+#include <protlm/layers/output_matrix.hpp>
 #include <protlm/layers/xlnet_layer.hpp>
 #include <protlm/model/weights.hpp>
 #include <protlm/model/xlnet_config.hpp>
@@ -13,12 +14,12 @@ namespace protlm::inline v0 {
 
 /// Which heads an XLNet has beside its layers; a checkpoint's own are kept.
 struct XlnetHeads {
-    bool language_model = true; // its output matrix is the word embedding
+    bool language_model = true;
 };
 
 /// Where XLNet's tensors lie in its table.
 struct XlnetIds {
-    ParameterId mask = -1, word = -1, output_bias = -1;
+    ParameterId mask = -1, word = -1, output = -1, output_bias = -1;
     std::vector<XlnetLayerIds> layers;
 };
 
@@ -37,7 +38,7 @@ inline XlnetIds add_tensors(ParameterTable &table, XlnetConfig const &c, XlnetHe
         ids.layers.push_back(add_xlnet_layer(table, prefix + "transformer.layer." + std::to_string(n), xlnet_shape(c),
                                              c.initializer_range));
     if (heads.language_model) {
-        table.alias(ids.word, prefix + "lm_loss.weight");
+        ids.output = add_output_matrix(table, prefix + "lm_loss.weight", ids.word, c.tie_word_embeddings);
         ids.output_bias = table.add(prefix + "lm_loss.bias", {c.vocab_size}, Initialiser::zeros());
     }
     return ids;

@@ -5,10 +5,9 @@
 
 namespace protlm::inline v0 {
 
-/// Activation functions by Hugging Face's names: "gelu" (with erf), "gelu_new" (with tanh), "relu", "tanh"; none for
-/// linear.
-/// GELU: Hendrycks and Gimpel, arXiv 1606.08415.
-enum class Activation { none, gelu, gelu_tanh, relu, tanh };
+/// Activation functions by Hugging Face's names: "gelu" (with erf), "gelu_new" (with tanh), "relu", "silu", "tanh";
+/// none for linear. GELU and SiLU: Hendrycks and Gimpel, arXiv 1606.08415.
+enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
 
 namespace detail {
 
@@ -33,6 +32,10 @@ KOKKOS_INLINE_FUNCTION ValueAndSlope<T> activate(Activation activation, T x) {
         return {T(0.5) * x * (T(1) + t),
                 T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * cubic * x * x)};
     }
+    case Activation::silu: {
+        T const sigmoid = T(0.5) * (T(1) + ::tanh(T(0.5) * x)); // does not overflow
+        return {x * sigmoid, sigmoid * (T(1) + x * (T(1) - sigmoid))};
+    }
     case Activation::tanh: {
         T const t = ::tanh(x);
         return {t, T(1) - t * t};
@@ -51,6 +54,8 @@ inline Vec<S> activate_vector(Vec<S> x) {
         return x * normal(x).distribution;
     else if constexpr (activation == Activation::gelu_tanh)
         return S(0.5) * x * (S(1) + tanh<S>(S(0.7978845608028654) * (x + S(0.044715) * x * x * x)));
+    else if constexpr (activation == Activation::silu)
+        return x * (S(0.5) * (S(1) + tanh<S>(S(0.5) * x)));
     else if constexpr (activation == Activation::tanh)
         return tanh<S>(x);
     else
@@ -69,6 +74,9 @@ inline Vec<S> slope_vector(Vec<S> x) {
         S const c = S(0.7978845608028654), cubic = S(0.044715);
         auto const t = tanh<S>(c * (x + cubic * x * x * x));
         return S(0.5) * (S(1) + t) + S(0.5) * x * (S(1) - t * t) * c * (S(1) + S(3) * cubic * x * x);
+    } else if constexpr (activation == Activation::silu) {
+        auto const sigmoid = S(0.5) * (S(1) + tanh<S>(S(0.5) * x));
+        return sigmoid * (S(1) + x * (S(1) - sigmoid));
     } else if constexpr (activation == Activation::tanh) {
         auto const t = tanh<S>(x);
         return S(1) - t * t;
@@ -89,6 +97,8 @@ inline void with_activation(Activation activation, F f) {
         return f(std::integral_constant<Activation, Activation::gelu_tanh>());
     case Activation::relu:
         return f(std::integral_constant<Activation, Activation::relu>());
+    case Activation::silu:
+        return f(std::integral_constant<Activation, Activation::silu>());
     case Activation::tanh:
         return f(std::integral_constant<Activation, Activation::tanh>());
     }

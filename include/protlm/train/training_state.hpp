@@ -2,6 +2,7 @@
 
 #include <protlm/core/copy.hpp>
 #include <protlm/data/sampling.hpp>
+#include <protlm/data/tokenizer_writer.hpp>
 #include <protlm/data/vocabulary.hpp>
 #include <protlm/io/checkpoint.hpp>
 #include <protlm/io/safetensors.hpp>
@@ -107,13 +108,23 @@ void write_training_state(CheckpointWriter const &checkpoint, TrainingState cons
                                                  {"options", state.options}});
 }
 
-/// Writes vocab.txt into the checkpoint, and beside each model where it holds several.
+/// Writes what our drivers and transformers need to make tokens of a protein into the checkpoint, and beside each model
+/// where it holds several.
 inline void write_vocabulary(CheckpointWriter const &checkpoint, Vocabulary const &vocabulary) {
-    auto const text = vocabulary_text(vocabulary);
-    checkpoint.write("vocab.txt", text);
-    for (auto const &entry : std::filesystem::directory_iterator((checkpoint / "vocab.txt").parent_path()))
+    auto const top = (checkpoint / "vocab.txt").parent_path();
+    std::vector<std::string> folders{""};
+    for (auto const &entry : std::filesystem::directory_iterator(top))
         if (entry.is_directory())
-            checkpoint.write((entry.path().filename() / "vocab.txt").string(), text);
+            folders.push_back(entry.path().filename().string() + '/');
+    for (auto const &folder : folders) {
+        auto const write = [&](std::string const &name, std::string const &text) {
+            checkpoint.write(folder + name, text);
+        };
+        if (auto const config = top / folder / "config.json"; std::filesystem::exists(config))
+            write_tokenizer(vocabulary, read_fields(config), write);
+        else
+            write("vocab.txt", vocabulary_text(vocabulary));
+    }
 }
 
 /// Reads the training_state.json of a checkpoint; format 1 as well, which had neither store nor model.

@@ -1,3 +1,4 @@
+// expect: embed: the model must say where its vocabulary is, by origin() and a function model_type(config)
 // expect: Embedder: the model must offer validate(PackedView) const
 // expect: Embedder: the model must offer hidden_states(context, batch, layer, listener) const
 #include <protlm/bert.hpp>
@@ -9,3 +10,5 @@ struct NoEncoder {
 };
 
 void embed(NoEncoder const &model) { protlm::Embedder embedder(model, protlm::Vocabulary::protbert()); }
+
+auto vocabulary(NoEncoder const &model) { return protlm::vocabulary_of(model); }

@@ -24,7 +24,7 @@ struct BertCase {
         auto const vocabulary = protlm::Vocabulary::protbert();
         protlm::Bert<S, Exec> model(small(protlm::BertConfig()));
         auto results = cuda_check::train(model, protlm::MaskedLanguageModel{.rate = 0.5}, vocabulary, recompute);
-        for (auto const &protein : protlm::embed(model, {"MKTAYIAKQR", "SKTZP"}))
+        for (auto const &protein : protlm::embed(model, {"MKTAYIAKQR", "SKTZP"}, {}, vocabulary))
             results.insert(results.end(), protein.vector.begin(), protein.vector.end());
         return results;
     }

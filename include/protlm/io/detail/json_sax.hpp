@@ -33,6 +33,30 @@ inline std::string json_syntax_message(std::string_view text, std::size_t positi
     return "line " + std::to_string(lines + 1) + ", column " + std::to_string(column + 1) + ": " + excerpt(what, 200);
 }
 
+/// The text with Python's NaN, Infinity and -Infinity, which are no JSON, as strings of these names, so that they do
+/// no harm where nobody asks for them, and are no numbers where somebody does.
+inline std::string quote_python_numbers(std::string_view text) {
+    std::string result;
+    bool inside = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '"')
+            inside = !inside;
+        else if (inside && text[i] == '\\' && i + 1 < text.size())
+            result += text[i++];
+        std::string_view number;
+        for (std::string_view const name : {"NaN", "Infinity", "-Infinity"})
+            if (!inside && text.substr(i).starts_with(name))
+                number = name;
+        if (number.empty()) {
+            result += text[i];
+            continue;
+        }
+        result.append("\"").append(number).append("\"");
+        i += number.size() - 1;
+    }
+    return result;
+}
+
 /// Parser events into a document; refuses deep nesting and repeated keys, which nlohmann::json::parse lets pass.
 class JsonBuilder {
   public:

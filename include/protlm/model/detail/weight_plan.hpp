@@ -94,6 +94,11 @@ class WeightPlan {
                 wrong_.push_back(found.info->name + " and " + candidate.info->name +
                                  " have different values, but they are one tensor of this model (tied weights)");
         }
+        for (auto const &name : entry.substitutes)
+            if (checkpoint_.contains(name)) {
+                used_.insert(checkpoint_.entry(name).info);
+                found = found.info ? found : checkpoint_.entry(name);
+            }
         if (!found.info)
             missing_.push_back(&entry);
         else if (auto fault = fault_of(*found.info, entry); !fault.empty())
