@@ -65,9 +65,9 @@ inline constexpr std::string_view common_fields[] = {
     "sep_token_id", "task_specific_params", "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class",
     "torch_dtype", "torchscript", "transformers_version", "use_bfloat16", "use_cache",
     // of single ones
-    "adaptive", "gradient_checkpointing", "is_gated_act", "dense_act_fn", "n_positions", "proj_share_all_but_first",
-    "scale_decoder_outputs", "summary_type", "summary_use_proj", "summary_activation", "use_mems",
-    "position_embedding_type"};
+    "note", "comment", "_comment", "layers_to_keep", "adaptive", "gradient_checkpointing", "is_gated_act",
+    "dense_act_fn", "n_positions", "proj_share_all_but_first", "scale_decoder_outputs", "summary_type",
+    "summary_use_proj", "summary_activation", "use_mems", "position_embedding_type"};
 // The same by how they begin: of downstream heads, and of generation.
 inline constexpr std::string_view common_beginnings[] = {"summary_",
                                                          "start_n_top",
