@@ -93,6 +93,8 @@ void place(looking::Map &map, protlm::ProteinVectors const &proteins, Options co
         map.x_axis = axis(0), map.y_axis = axis(1);
         return;
     }
+    protlm::check(proteins.size() >= 4, protlm::Setting{"method", "pca"}, proteins.size(),
+                  " proteins are too few for t-SNE, which takes 4 or more");
     auto tsne = options.tsne;
     tsne.perplexity = std::min(tsne.perplexity, double(proteins.size() - 1) / 3);
     protlm::Progress progress("t-SNE", "iterations", double(tsne.iterations), options.quiet);

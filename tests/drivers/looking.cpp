@@ -290,6 +290,9 @@ BOOST_AUTO_TEST_CASE(messages_say_what_is_wrong) {
         write_vectors(folder, "m.h5", "m");
         BOOST_TEST(has(message(program, "m.h5 --composition"), "m.h5: is an HDF5 file, but --composition takes FASTA"));
     }
+    folder.write("few.fasta", ">a\nMKT\n>b\nAAY\n");
+    BOOST_TEST(has(message(project, "few.fasta --composition -o few.tsv"),
+                   "2 proteins are too few for t-SNE, which takes 4 or more (--method pca)"));
     BOOST_TEST(has(message(project, "in.fasta --composition -o m.pdf"), "m.pdf: ends in none of"));
     BOOST_TEST(has(message(project, "in.fasta --composition -l labels.tsv --column class"), "has no column 'class'"));
     BOOST_TEST(has(message(search, "in.fasta in.fasta --composition -l labels.tsv --evaluate fold"), "takes one file"));
