@@ -14,7 +14,8 @@
 
 namespace protlm::inline v0 {
 
-/// What a MemoryPool has handed out, in bytes; `allocations` counts requests that went to the memory space.
+/// What was asked of a MemoryPool, in bytes, now and at most; what it holds of the memory space, cached blocks
+/// included; `allocations` counts requests that went to the memory space.
 struct PoolStatistics {
     std::size_t bytes_in_use = 0;
     std::size_t peak_bytes = 0;
@@ -33,7 +34,7 @@ class MemoryPool {
     struct State {
         std::multimap<std::size_t, void *> free;
         PoolStatistics statistics;
-        std::size_t highest = 0; ///< most bytes that were ever in use
+        std::size_t highest = 0; ///< most bytes that were ever in use at a time
         State() = default;
         State(State const &) = delete;
         State &operator=(State const &) = delete;
@@ -48,12 +49,16 @@ class MemoryPool {
             statistics.reserved_bytes -= last->first;
             free.erase(last);
         }
-        /// Makes room for a block of `bytes` that no cached one serves: cached blocks stay as long as all of them
-        /// together take no more than an eighth above what was in use at most.
-        void make_room(std::size_t bytes) {
+        /// True when a new block of `bytes` would let the pool hold more than an eighth above what was in use at most.
+        bool is_too_much(std::size_t bytes) const {
             std::size_t const most = std::max(highest, statistics.bytes_in_use + bytes);
-            while (!free.empty() && statistics.reserved_bytes + bytes > most + most / 8)
-                release_largest();
+            return statistics.reserved_bytes + bytes > most + most / 8;
+        }
+        /// A cached block of at least `bytes`: one that is little larger, or any where a new one would be too much.
+        auto find(std::size_t bytes) const {
+            auto const found = free.lower_bound(bytes);
+            return found != free.end() && (found->first <= bytes + bytes / 2 || is_too_much(bytes)) ? found
+                                                                                                    : free.end();
         }
     };
 
@@ -62,22 +67,24 @@ class MemoryPool {
     class Block {
       public:
         Block() = default;
-        Block(std::shared_ptr<State> state, void *data, std::size_t bytes)
-            : state_(std::move(state)), data_(data), bytes_(bytes) {}
+        /// @param bytes  of the block  @param wanted  how many of them were asked for
+        Block(std::shared_ptr<State> state, void *data, std::size_t bytes, std::size_t wanted)
+            : state_(std::move(state)), data_(data), bytes_(bytes), wanted_(wanted) {}
         Block(Block &&other) noexcept
             : state_(std::move(other.state_)), data_(std::exchange(other.data_, nullptr)),
-              bytes_(std::exchange(other.bytes_, 0)) {}
+              bytes_(std::exchange(other.bytes_, 0)), wanted_(std::exchange(other.wanted_, 0)) {}
         Block &operator=(Block &&other) noexcept {
             std::swap(state_, other.state_);
             std::swap(data_, other.data_);
             std::swap(bytes_, other.bytes_);
+            std::swap(wanted_, other.wanted_);
             return *this;
         }
         ~Block() {
             if (!data_)
                 return;
             state_->free.emplace(bytes_, data_);
-            state_->statistics.bytes_in_use -= bytes_;
+            state_->statistics.bytes_in_use -= wanted_;
         }
         void *data() const { return data_; }
         explicit operator bool() const { return data_ != nullptr; }
@@ -85,7 +92,7 @@ class MemoryPool {
       private:
         std::shared_ptr<State> state_;
         void *data_ = nullptr;
-        std::size_t bytes_ = 0;
+        std::size_t bytes_ = 0, wanted_ = 0;
     };
 
     MemoryPool() : state_(std::make_shared<State>()) {}
@@ -97,21 +104,22 @@ class MemoryPool {
               " bytes are asked for: an extent is negative, or a product of extents is too large");
         std::size_t const wanted = size_class(bytes);
         auto &statistics = state_->statistics;
-        auto found = state_->free.lower_bound(wanted);
+        auto const found = state_->find(wanted);
         void *data = nullptr;
         std::size_t size = wanted;
-        if (found != state_->free.end() && found->first <= wanted + wanted / 2) {
+        if (found != state_->free.end()) {
             size = found->first;
             data = found->second;
             state_->free.erase(found);
         } else {
-            state_->make_room(wanted);
+            while (!state_->free.empty() && state_->is_too_much(wanted))
+                state_->release_largest();
             data = fresh(wanted);
         }
-        statistics.bytes_in_use += size;
+        statistics.bytes_in_use += wanted;
         statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.bytes_in_use);
         state_->highest = std::max(state_->highest, statistics.bytes_in_use);
-        return Block(state_, data, size);
+        return Block(state_, data, size, wanted);
     }
 
     PoolStatistics const &statistics() const { return state_->statistics; }

@@ -17,7 +17,7 @@ namespace protlm::inline v0 {
 /// Settings of GradientExchange.
 struct ExchangeOptions {
     index_t bucket_bytes = index_t(4) << 20; ///< of gradients whose sum starts together; one message holds at most that
-    index_t messages = 16; ///< under way at a time: each needs a copy of what it sends
+    index_t messages = 16;                   ///< under way at a time: each needs a copy of what it sends
 };
 
 /// Adds up gradients over ranks while the backward still runs. The flat buffer is cut into buckets from its end, which
@@ -51,7 +51,8 @@ class GradientExchange {
         make_buckets(parameters.table());
         if (size() == 1)
             return;
-        message_ = std::clamp<std::size_t>(static_cast<std::size_t>(options.bucket_bytes) / sizeof(Accumulate), 1, most);
+        message_ =
+            std::clamp<std::size_t>(static_cast<std::size_t>(options.bucket_bytes) / sizeof(Accumulate), 1, most);
         auto const wanted = (gradients_.extent(0) + message_ - 1) / message_;
         requests_.assign(std::min(wanted, static_cast<std::size_t>(options.messages)), MPI_REQUEST_NULL);
         sent_ = HostFlat("protlm::gradient_exchange::sent", requests_.size() * message_);

@@ -168,8 +168,7 @@ std::vector<std::vector<GeneratedText>> beam_search(Context &context, Decoder &d
         if (last.empty())
             break;
         auto const logits = decoder.step(context, std::span<std::int32_t const>(last));
-        if (!std::exchange(validated, true))
-            detail::validate_generation(starts, options, logits.cols());
+        detail::validate_generation(starts, options, logits.cols(), validated);
         auto values = detail::log_probabilities(logits);
         auto const width = static_cast<std::size_t>(logits.cols());
         std::vector<index_t> rows;

@@ -91,9 +91,11 @@ std::vector<double> log_probabilities(T const &logits) {
     return values;
 }
 
-/// What texts begin with, and the options, against the size of the vocabulary, which the first logits tell.
+/// What texts begin with, and the options, against the size of the vocabulary, which the first logits tell: once.
 inline void validate_generation(std::span<TextStart const> starts, GenerationOptions const &options,
-                                index_t vocab_size) {
+                                index_t vocab_size, bool &validated) {
+    if (std::exchange(validated, true))
+        return;
     options.validate(vocab_size);
     for (std::size_t i = 0; i < starts.size(); ++i) {
         for (std::size_t place = 0; place < starts[i].tokens.size(); ++place) {
@@ -160,8 +162,7 @@ std::vector<GeneratedText> write_texts(Context &context, Decoder &decoder, std::
         for (std::size_t const i : live)
             last.push_back(texts[i].tokens.back());
         auto const logits = decoder.step(context, std::span<std::int32_t const>(last));
-        if (!std::exchange(validated, true))
-            validate_generation(starts, options, logits.cols());
+        validate_generation(starts, options, logits.cols(), validated);
         auto values = log_probabilities(logits);
         auto const width = static_cast<std::size_t>(logits.cols());
         std::vector<index_t> kept;
