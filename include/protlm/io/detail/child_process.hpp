@@ -9,7 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -17,9 +18,9 @@
 #include <exception>
 #include <filesystem>
 #include <new>
-#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace protlm::inline v0::detail {
 
