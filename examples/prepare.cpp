@@ -5,9 +5,7 @@
 #include <support/outputs.hpp>
 
 #include <protlm/core/file_lock.hpp>
-#include <protlm/core/output.hpp>
 #include <protlm/core/progress.hpp>
-#include <protlm/data/fasta.hpp>
 #include <protlm/data/fasta_writer.hpp>
 #include <protlm/data/model_vocabulary.hpp>
 #include <protlm/data/store.hpp>
@@ -93,8 +91,7 @@ void check_outputs(Options const &options) {
     std::vector<std::filesystem::path> inputs(options.inputs.begin(), options.inputs.end());
     inputs.emplace_back(options.vocabulary);
     protlm::check_output(options.output, inputs, options.force, protlm::TokenStore::recognise);
-    examples::check_ending(options.output, {".fasta", ".fa", ".gz", ".zst", ".h5", ".json"}, "a token store",
-                           "NAME.store");
+    examples::check_ending(options.output, {".fasta", ".fa", ".gz", ".zst", ".h5"}, "a token store", "NAME.store");
     if (options.held_out_fasta.empty())
         return;
     examples::check_ending(options.held_out_fasta, {".gz", ".zst", ".xz", ".store"}, "plain FASTA", "NAME.fasta");
