@@ -105,7 +105,7 @@ say "Training a small BERT for $minutes minutes on two ranks"
 
 awk '/^>/ && ++count > 500 { exit } { print }' held_out.fasta >held_out_500.fasta
 say "Embedding $(grep -c '^>' held_out_500.fasta) held-out proteins"
-"${mpi[@]}" "$bin/embed" --model run --output embeddings.h5 --force --on-long cut held_out_500.fasta
+"${mpi[@]}" "$bin/embed" --model run --output embeddings.h5 --force held_out_500.fasta
 
 say "Drawing the amino acids"
 "$bin/amino_acid_map" --force --model run --output amino_acids --title "Amino acids as a model of $minutes minutes sees them"

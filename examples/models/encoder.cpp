@@ -1,10 +1,12 @@
 #include <models/encoder.hpp>
+#include <protlm/embed/team.hpp>
 #include <protlm/io/json.hpp>
 
 namespace examples {
 
-Encoder open_encoder(std::filesystem::path const &path, EncoderOptions const &options) {
-    auto const folder = protlm::find_model(path);
+namespace {
+
+Encoder open_by_family(std::filesystem::path const &folder, EncoderOptions const &options) {
     auto const file = folder / "config.json";
     auto const family = protlm::read_fields(file).required<std::string>("model_type");
     using Open = Encoder (*)(std::filesystem::path const &, EncoderOptions const &);
@@ -16,6 +18,13 @@ Encoder open_encoder(std::filesystem::path const &path, EncoderOptions const &op
             return open(folder, options);
     protlm::fail(file.string(), ": model_type: is \"", family,
                  "\", expected \"bert\", \"albert\", \"electra\", \"t5\", \"xlnet\" or \"transfo-xl\"");
+}
+
+} // namespace
+
+Encoder open_encoder(std::filesystem::path const &path, EncoderOptions const &options) {
+    return protlm::EmbeddingTeam().open_model(
+        path, [&](std::filesystem::path const &folder) { return open_by_family(folder, options); });
 }
 
 } // namespace examples

@@ -24,6 +24,7 @@ Encoder open_scalar(std::filesystem::path const &folder, std::string const &fami
              .precision = options.precision,
              .folder = folder,
              .shape = parts->embedder.shape(),
+             .windows = parts->embedder.windows(),
              .vocabulary = parts->embedder.vocabulary(),
              .options = parts->embedder.options(),
              .parameters = parameters,
@@ -33,6 +34,9 @@ Encoder open_scalar(std::filesystem::path const &folder, std::string const &fami
             },
             [parts](protlm::Proteins const &proteins, std::vector<protlm::index_t> members, Encoder::Sink const &sink) {
                 parts->embedder(proteins, std::move(members), sink);
+            },
+            [parts, precision = options.precision] {
+                return protlm::job_model(parts->model, parts->embedder.vocabulary(), precision);
             }};
 }
 

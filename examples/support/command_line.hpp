@@ -82,8 +82,8 @@ CLI::Option *add_choice(CLI::App &app, std::string const &name, Value &value,
         return std::find(words.begin(), words.end(), word) != words.end();
     };
     auto const set = [&value, choices](std::string const &word) {
-        for (auto const &[name, choice] : choices)
-            if (word == name)
+        for (auto const &[other, choice] : choices)
+            if (word == other)
                 value = choice;
     };
     return app.add_option_function<std::string>(name, set, text)

@@ -3,8 +3,9 @@
 
 #include "program.hpp"
 
+#include <protlm/bert.hpp>
+#include <protlm/embed/job_lock.hpp>
 #include <protlm/hdf5.hpp>
-#include <protlm/model/bert.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -16,6 +17,7 @@
 #include <random>
 #include <set>
 #include <thread>
+#include <tuple>
 
 using namespace protlm;
 using namespace protlm::test;
@@ -190,6 +192,153 @@ BOOST_AUTO_TEST_CASE(killed_at_random_moments_it_ends_as_if_never_killed) {
     BOOST_TEST(resumed > 0);
 }
 
+/// Folders as nodes see them under one name, each with a model and proteins; in each but the first something is
+/// another.
+std::map<std::string, std::string> make_nodes(TemporaryFolder const &folder) {
+    folder.write("in.fasta", fasta_text(40, 60, 20));
+    std::map<std::string, std::string> const differences{{"proteins", "sequences "},
+                                                         {"weights", "weights "},
+                                                         {"config", "config.num_attention_heads 4 instead of 3"},
+                                                         {"vocabulary", "vocabulary "},
+                                                         {"options", "pooling max instead of mean"}};
+    auto const copy = [&](std::string const &name) {
+        std::filesystem::create_directories(folder / name);
+        std::filesystem::copy(folder / "model", folder / name / "model");
+        std::filesystem::copy(folder / "in.fasta", folder / name / "in.fasta");
+        folder.write(name + "/options", "");
+    };
+    copy("first");
+    for (auto const &[name, text] : differences)
+        copy(name);
+    auto text = read_file(folder / "in.fasta");
+    text[text.size() - 5] = text[text.size() - 5] == 'A' ? 'C' : 'A'; // one residue of the last protein
+    folder.write("proteins/in.fasta", text);
+    auto config = Bert<float>::load(folder / "model").config();
+    Bert<float> trained(config);
+    trained.initialise(4);
+    trained.save(folder / "weights" / "model");
+    config.num_attention_heads = 4;
+    write_json(folder / "config" / "model" / "config.json", to_json(config));
+    auto swapped = Vocabulary::protbert().pieces;
+    std::swap(swapped[5], swapped[6]);
+    write_vocabulary_text(Vocabulary::from_pieces(swapped), folder / "vocabulary" / "model" / "vocab.txt");
+    folder.write("options/options", "--pooling max");
+    return differences;
+}
+
+// Node-local copies of which one is old: whatever a rank sees, it may not get into the file.
+BOOST_AUTO_TEST_CASE(ranks_that_see_other_things_stop_before_any_work) {
+    Work work;
+    auto const &folder = work.folder;
+    auto const differences = make_nodes(folder);
+    auto const mpirun = [&](int ranks) { return setting(("PROTLM_TEST_MPIRUN_" + std::to_string(ranks)).c_str()); };
+    auto const run = [&](int ranks, std::string const &last, std::string const &model = "model") {
+        std::string const rank = "${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-0}}}";
+        folder.write("rank.sh", "here=first model=model\n[ " + rank + " -lt " + std::to_string(ranks - 1) +
+                                    " ] || here=" + last + " model=" + model + "\ncd '" + folder.path().string() +
+                                    "'/$here && exec " + setting("PROTLM_TEST_PROGRAM") +
+                                    " --quiet --model $model --output ../out.h5 $(cat options) in.fasta\n");
+        return run_program(mpirun(ranks) + " sh " + (folder / "rank.sh").string(), folder);
+    };
+    for (int const ranks : {2, 3, 4}) {
+        if (mpirun(ranks) == "env")
+            return; // without MPI
+        auto const stops = [&](Ended const &ended, std::string const &what) {
+            BOOST_TEST(ended.status == 1);
+            BOOST_TEST(ended.text.find("rank " + std::to_string(ranks - 1) + " has ") != std::string::npos, ended.text);
+            BOOST_TEST(ended.text.find(what) != std::string::npos, ended.text);
+            BOOST_TEST(!std::filesystem::exists(folder / "out.h5"));
+            BOOST_TEST(!std::filesystem::exists(folder / "out.h5.partial"));
+        };
+        for (auto const &[name, what] : differences)
+            stops(run(ranks, name), what);
+        stops(run(ranks, "first", "../weights/model"), "../weights/model instead of model");
+    }
+    auto const one = run_program(work.command(1, "", "one.h5"), folder);
+    BOOST_REQUIRE_MESSAGE(one.status == 0, one.text);
+    auto const ended = run(3, "first");
+    BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.text);
+    EmbeddingReader const expected(folder / "one.h5"), actual(folder / "out.h5");
+    BOOST_TEST(expected.info().job == actual.info().job);
+    BOOST_TEST((expected.proteins(0, 40) == actual.proteins(0, 40)));
+}
+
+BOOST_AUTO_TEST_CASE(long_proteins_take_windows_and_the_file_says_so) {
+    Work work;
+    auto const &folder = work.folder;
+    auto config = Bert<float>::load(folder / "model").config();
+    config.max_position_embeddings = 52;
+    Bert<float> model(config);
+    model.initialise(3);
+    model.save(folder / "model");
+    folder.write("in.fasta", fasta_text(60, 200, 20) + ">limit\n" + std::string(50, 'K') + "\n>above\n" +
+                                 std::string(51, 'K') + '\n');
+    auto const one = run_program(work.command(1, "", "one.h5"), folder);
+    BOOST_REQUIRE_MESSAGE(one.status == 0, one.text);
+    BOOST_TEST(one.text.find("proteins longer than 50 residues, embedded in overlapping windows: ") != one.text.npos,
+               one.text);
+    auto const two = run_program(work.command(2, "--token-budget 200", "two.h5"), folder);
+    BOOST_REQUIRE_MESSAGE(two.status == 0, two.text);
+    check_same(folder / "one.h5", folder / "two.h5");
+    EmbeddingReader const file(folder / "one.h5");
+    BOOST_TEST((file.info().on_long == "windows" && file.info().window == 50 && file.info().overlap == 25));
+    Embedder embedder(model, Vocabulary::protbert());
+    Proteins proteins;
+    proteins.add("above", std::vector<std::uint8_t>(51, Vocabulary::protbert().residue_table['K']));
+    embedder(proteins, [&](ProteinEmbedding<float> const &result) {
+        BOOST_TEST(result.windows == 2);
+        auto const expected = result.residues();
+        auto const actual = file.residues(file.size() - 1);
+        BOOST_TEST(std::equal(actual.begin(), actual.end(), expected.begin(), expected.end()));
+    });
+    auto const start = [&](std::string const &options) {
+        return run_program(work.command(1, options, "other.h5"), folder);
+    };
+    for (auto const &[options, status, text] : std::vector<std::tuple<std::string, int, std::string>>{
+             {"--on-long error", 1, "but the limit is 50 (--on-long windows, cut or skip)"},
+             {"--max-length 40", 1, "but the limit is 40 (--on-long windows, cut or skip)"},
+             {"--window-overlap 50", 1, "windows: the overlap is 50, expected 0 to 49"},
+             {"--on-long cut --window-overlap 5", 2, "--window-overlap goes with --on-long windows"},
+             {"--max-length 51", 1, "51"}}) {
+        auto const ended = start(options);
+        BOOST_TEST(ended.status == status, options);
+        BOOST_TEST(ended.text.find(text) != std::string::npos, ended.text);
+    }
+    auto const narrow = start("--max-length 40 --on-long windows --window-overlap 7");
+    BOOST_REQUIRE_MESSAGE(narrow.status == 0, narrow.text);
+    auto const info = EmbeddingReader(folder / "other.h5").info();
+    BOOST_TEST((info.window == 40 && info.overlap == 7));
+    BOOST_TEST(start("--max-length 40 --on-long cut --force").status == 0);
+    BOOST_TEST(EmbeddingReader(folder / "other.h5").info().on_long == "cut");
+}
+
+// What would be a mistake is told before the model, which is not even there, is looked for.
+BOOST_AUTO_TEST_CASE(outputs_are_checked_first) {
+    Work work;
+    auto const &folder = work.folder;
+    std::filesystem::remove_all(folder / "model");
+    auto const refused = [&](std::string const &output, std::string const &text) {
+        auto const ended = run_program(work.command(1, "", output), folder);
+        BOOST_TEST(ended.status == 1);
+        BOOST_TEST(ended.text.find(text) != std::string::npos, ended.text);
+    };
+    folder.write("there.h5", "text");
+    std::filesystem::create_directories(folder / "folder.h5");
+    refused("there.h5", "there.h5: exists");
+    refused("folder.h5", "folder.h5: is a folder");
+    refused("in.fasta", "in.fasta: ");
+    refused("nowhere/a.h5", "cannot be used: No such file");
+    refused("a.tsv", "a.tsv: embedding files are HDF5");
+    refused("a.h5", "model: no such folder");
+    BOOST_TEST(!std::filesystem::exists(folder / "a.h5.job"));
+    auto const standard =
+        run_program(setting("PROTLM_TEST_PROGRAM") + " --model m --output - " + work.proteins, folder);
+    BOOST_TEST(standard.status == 1);
+    BOOST_TEST(standard.text.find("cannot go to standard output") != std::string::npos, standard.text);
+    EmbeddingLock const lock(folder / "held.h5");
+    refused("held.h5", "held.h5: process " + std::to_string(::getpid()) + " on ");
+}
+
 BOOST_AUTO_TEST_CASE(errors_are_told_and_end_the_program) {
     Work work;
     auto const start = [&](std::string const &options, std::string const &name) {
@@ -198,7 +347,7 @@ BOOST_AUTO_TEST_CASE(errors_are_told_and_end_the_program) {
     work.folder.write("file", "");
     auto ended = start("", "file/out.h5");
     BOOST_TEST(ended.status == 1);
-    BOOST_TEST(ended.text.find("cannot make folder") != std::string::npos, ended.text);
+    BOOST_TEST(ended.text.find("out.h5: ") != std::string::npos, ended.text);
     std::filesystem::rename(work.proteins, work.proteins + ".away");
     ended = start("", "out.h5");
     BOOST_TEST(ended.status == 1);

@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(without_residues_there_are_none) {
 BOOST_AUTO_TEST_CASE(a_protein_that_is_too_long_is_named_with_both_lengths) {
     auto const model = small_bert(64);
     auto const proteins = random_proteins({62, 3, 63});
-    Embedder embedder(model, Vocabulary::protbert());
+    Embedder embedder(model, Vocabulary::protbert(), {.windows = std::nullopt});
     int embedded = 0;
     auto const text = message_of([&] { embedder(proteins, [&](auto const &) { ++embedded; }); });
     BOOST_TEST(text == "protein protein 2 has 63 residues, but the model has 64 positions, which is 62 residues and 2 "

@@ -1,6 +1,6 @@
 // Embeddings of the families whose positions are learned: BERT, ALBERT, ELECTRA.
 
-#include <embed/families.hpp>
+#include <embed/windows.hpp>
 #include <protlm/albert.hpp>
 #include <protlm/bert.hpp>
 #include <protlm/electra.hpp>
@@ -66,6 +66,20 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(forecast, Family, Families) {
     config.num_attention_heads = 4;
     config.intermediate_size = 384;
     the_forecast_is_near<Family>(config);
+}
+
+template <class Family>
+typename Family::Config with_positions(index_t positions) {
+    auto config = Family::small_config();
+    config.max_position_embeddings = positions;
+    return config;
+}
+BOOST_AUTO_TEST_CASE_TEMPLATE(windows_average, Family, Families) {
+    for (index_t const overlap : {-1, 0, 7, 29})
+        windows_are_averaged_as_stated<Family>(30, {0, overlap}, with_positions<Family>(32));
+}
+BOOST_AUTO_TEST_CASE_TEMPLATE(windows_bits, Family, Families) {
+    windows_have_the_same_bits<Family>(with_positions<Family>(32), {});
 }
 
 BOOST_AUTO_TEST_CASE(none_pools_nothing_and_results_can_stay_on_the_device) {

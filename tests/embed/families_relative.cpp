@@ -1,6 +1,6 @@
 // Embeddings of the families whose positions are relative: T5, XLNet, Transformer-XL.
 
-#include <embed/families.hpp>
+#include <embed/windows.hpp>
 #include <protlm/t5.hpp>
 #include <protlm/transformer_xl.hpp>
 #include <protlm/xlnet.hpp>
@@ -92,6 +92,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layers, Family, Families) { several_layers_are_eac
 BOOST_AUTO_TEST_CASE_TEMPLATE(encoder_only, Family, Families) { the_encoder_alone_is_enough<Family>(); }
 BOOST_AUTO_TEST_CASE_TEMPLATE(forecast, Family, Families) {
     the_forecast_is_near<Family>(widened(Family::small_config()));
+}
+
+// Without a limit there are no windows unless their length is given.
+BOOST_AUTO_TEST_CASE_TEMPLATE(windows, Family, Families) {
+    auto const config = Family::small_config();
+    auto const model = made_family<Family>(config);
+    BOOST_TEST(Embedder(model, Family::vocabulary()).windows().length == 0);
+    windows_are_averaged_as_stated<Family>(30, {30, 10}, config);
 }
 
 BOOST_AUTO_TEST_CASE(shapes_are_those_of_the_configs) {

@@ -58,6 +58,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(no_residues_give_zeros, Case, Cases) {
     auto const value = [](double t, double) { return t + 1; };
     for (Pooling const p : {Pooling::mean, Pooling::max})
         BOOST_TEST(compare("zeros", pooled<Case>(p, {0, 2, 5}, 1, 1, 1, value), std::array{0., 4.}, {}));
+    BOOST_TEST(compare("cls", pooled<Case>(Pooling::cls, {0, 2, 5}, 1, 1, 1, value), std::array{0., 3.}, {}));
+    BOOST_TEST(compare("cls behind", pooled<Case>(Pooling::cls, {0, 2, 5}, 0, 2, 1, value), std::array{0., 5.}, {}));
 }
 
 BOOST_AUTO_TEST_CASE(sums_of_long_proteins_keep_their_digits) {

@@ -16,6 +16,7 @@ struct Embedding {
     std::vector<A> residues; ///< (K, L, C) row-major, without special tokens
     index_t length = 0;      ///< L
     index_t width = 0;       ///< C
+    index_t windows = 1;     ///< that the protein was cut into, see Windows; 1: embedded as a whole
 
     /// The vector (C) of residue `i`, from 0, of the layer in `slot`.
     /// @throws Error when the protein has no such residue, or there is no such layer
@@ -74,7 +75,8 @@ Vocabulary vocabulary_of(Model const &model) {
     return read_model_vocabulary(folder, model.config().vocab_size, model_type(model.config()));
 }
 
-/// Embeds proteins given as text: letters in either case, white space ignored.
+/// Embeds proteins given as text: letters in either case, white space ignored. A protein that is longer than the
+/// model's positions is embedded in overlapping windows, unless `options.windows` says that it is an error.
 ///
 ///     auto const model = protlm::Bert<>::load("prot_bert");
 ///     auto const proteins = protlm::embed(model, {"MKTAYIAKQR", "SKTZP"});
@@ -82,8 +84,8 @@ Vocabulary vocabulary_of(Model const &model) {
 ///
 /// @param vocabulary  the model's own: see read_model_vocabulary
 /// @returns embeddings in the order of `sequences`
-/// @throws Error naming sequence and position of a letter that is no residue, or a sequence longer than the model's
-/// positions and both lengths
+/// @throws Error naming sequence and position of a letter that is no residue, or, without windows, a sequence longer
+/// than the model's positions and both lengths
 template <EmbeddingModel Model>
 auto embed(Model const &model, std::vector<std::string> const &sequences, EmbedOptions options,
            Vocabulary const &vocabulary) {
@@ -95,6 +97,7 @@ auto embed(Model const &model, std::vector<std::string> const &sequences, EmbedO
         auto &target = embeddings[static_cast<std::size_t>(result.protein)];
         target.length = result.length;
         target.width = result.width;
+        target.windows = result.windows;
         for (index_t slot = 0; slot < result.slots(); ++slot) {
             auto const vector = result.vector(slot), residues = result.residues(slot);
             target.vector.insert(target.vector.end(), vector.begin(), vector.end());

@@ -47,6 +47,7 @@ struct ProteinEmbedding {
     std::span<A const *const> vector_places;  ///< [slot] C values; null: none
     std::span<A const *const> residue_places; ///< [slot] L x C values; null: none
     index_t length = 0, width = 0;            ///< L, C
+    index_t windows = 1;                      ///< that the protein was cut into; 1: embedded as a whole
 
     /// Layers that were asked for.
     index_t slots() const { return static_cast<index_t>(vector_places.size()); }

@@ -2,11 +2,10 @@
 
 #include <protlm/core/progress.hpp>
 #include <protlm/core/scalar.hpp>
+#include <protlm/embed/available_memory.hpp>
 #include <protlm/embed/embedder.hpp>
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
 #include <string>
 
 namespace protlm::inline v0 {
@@ -67,30 +66,58 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
     return forecast;
 }
 
-/// Forecast for embedding `proteins`, by this process alone or as one of several. @param parameters  of the model
+namespace detail {
+
+/// What counts of proteins that are embedded as a whole, or of those that are cut into windows.
+struct ProteinExtent {
+    index_t tokens = 0, residues = 0; ///< of all; special tokens are tokens
+    index_t longest = 0;              ///< protein in residues
+
+    void add(index_t length, Windows const &windows, index_t special) {
+        tokens += windows.tokens(length, special);
+        residues += length;
+        longest = std::max(longest, length);
+    }
+};
+
+inline MemoryForecast largest(MemoryForecast const &a, MemoryForecast const &b) {
+    return {std::max(a.weights, b.weights), std::max(a.activations, b.activations), std::max(a.results, b.results),
+            std::max(a.proteins, b.proteins)};
+}
+
+} // namespace detail
+
+/// Forecast for embedding `proteins`, by this process alone or as one of several. Where proteins are cut, the largest
+/// batch is one of windows, beside which lie the means of all residues of its proteins.
+/// @param parameters  of the model
 template <class Model>
 MemoryForecast forecast_embedding(Embedder<Model> const &embedder, Proteins const &proteins, index_t parameters) {
     using Exec = typename Model::execution_space;
-    index_t const special = embedder.special(), longest = proteins.longest() + special;
-    index_t const all = proteins.residues() + proteins.size() * special;
-    auto const &options = embedder.options();
-    BatchExtent const batch{.tokens = std::min(std::max(options.token_budget, longest), all),
-                            .longest = longest,
-                            .states = options.per_residue ? static_cast<index_t>(options.layers.size()) : 0};
-    auto forecast = forecast_embedding<typename Model::scalar_type, Exec>(embedder.shape(), parameters, batch,
-                                                                          concurrency(embedder.context().exec()));
+    index_t const special = embedder.special(), budget = embedder.options().token_budget;
+    auto const &windows = embedder.windows();
+    detail::ProteinExtent whole, cut;
+    for (index_t const length : proteins.lengths())
+        (windows.cut(length) ? cut : whole).add(length, windows, special);
+    auto const layers = static_cast<index_t>(embedder.options().layers.size());
+    auto const of = [&](detail::ProteinExtent const &extent, index_t longest, index_t states) {
+        BatchExtent const batch{
+            .tokens = std::min(std::max(budget, longest), extent.tokens), .longest = longest, .states = states};
+        return forecast_embedding<typename Model::scalar_type, Exec>(embedder.shape(), parameters, batch,
+                                                                     concurrency(embedder.context().exec()));
+    };
+    auto forecast = of(whole, whole.longest + special, embedder.options().per_residue ? layers : 0);
+    if (cut.longest > 0) {
+        auto windowed = of(cut, windows.length + special, 0);
+        auto const rows = std::max(cut.longest, std::min(budget, cut.residues));
+        double const means = static_cast<double>(rows * embedder.shape().width * layers) *
+                             sizeof(accumulate_t<typename Model::scalar_type>);
+        windowed.activations += 1.08 * means; // the pool rounds sizes up
+        windowed.results = is_host_space<Exec> ? 0 : means;
+        forecast = detail::largest(forecast, windowed);
+    }
     double const names = 128.0; // id, its entry, length and offset
     forecast.proteins = static_cast<double>(proteins.residues()) + names * static_cast<double>(proteins.size());
     return forecast;
-}
-
-/// Bytes of memory that programs can still have on this machine, or infinity where the system does not say.
-inline double available_memory() {
-    std::ifstream file("/proc/meminfo");
-    for (std::string line; std::getline(file, line);)
-        if (line.starts_with("MemAvailable:"))
-            return 1024.0 * std::stod(line.substr(13));
-    return std::numeric_limits<double>::infinity();
 }
 
 } // namespace protlm::inline v0

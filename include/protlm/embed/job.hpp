@@ -3,11 +3,10 @@
 // Needs HDF5 (CMake target protlm::hdf5), so it is included by itself.
 
 #include <protlm/embed/job_description.hpp>
+#include <protlm/embed/job_lock.hpp>
 #include <protlm/io/embedding_file.hpp>
 #include <protlm/io/embedding_journal.hpp>
 #include <protlm/io/embedding_work_file.hpp>
-
-#include <sys/file.h>
 
 #include <chrono>
 #include <exception>
@@ -16,7 +15,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -36,10 +34,10 @@ namespace protlm::inline v0 {
 class EmbeddingJob {
   public:
     /// @param info  what is to be written; `model_sha256` may be empty until `begin`
-    /// @param proteins  must outlive this object  @param compute  see JobDescription
-    EmbeddingJob(std::filesystem::path path, EmbeddingInfo info, Proteins const &proteins, std::string const &compute)
+    /// @param proteins  must outlive this object
+    EmbeddingJob(std::filesystem::path path, EmbeddingInfo info, Proteins const &proteins, JobModel const &model)
         : path_(std::move(path)), folder_(path_.string() + ".job"), partial_(path_.string() + ".partial"),
-          info_(std::move(info)), proteins_(&proteins), description_(info_, proteins, compute) {
+          info_(std::move(info)), proteins_(&proteins), description_(info_, model, proteins) {
         detail::check_info(info_, path_.string());
     }
     EmbeddingJob(EmbeddingJob const &) = delete;
@@ -55,23 +53,20 @@ class EmbeddingJob {
     /// Begins the job or takes up an earlier one. In the first process only, before `open` in any.
     /// @param model_sha256  of the weights; a new job does not wait for it
     /// @param force  replace a file that exists, and drop an earlier job of another description
+    /// @param lock  of the file, where the caller has taken it before
     /// @throws Error when the file exists, an earlier job computed something else (naming what), another process is at
     /// work on it, or the disk has no room
-    void begin(std::shared_future<std::string> model_sha256, bool force) {
+    void begin(std::shared_future<std::string> model_sha256, bool force, EmbeddingLock lock = {}) {
         sha256_ = std::move(model_sha256);
+        lock_ = lock.held() ? std::move(lock) : EmbeddingLock(path_);
         bool const exists = std::filesystem::exists(path_), started = std::filesystem::exists(folder_ / "job.json");
         if (exists || started)
             description_.set_model(sha256_.get());
-        if (std::filesystem::exists(folder_))
-            lock();
         if (exists && !force) {
-            auto const there = complete_embedding_file(path_);
-            check(there && there->job == description_.fingerprint(), path_.string(), ": exists; --force replaces it");
-            remove_traces(); // a job that ended between giving the file its name and cleaning up
+            check_complete();
+            remove_traces(); // of a job that ended between giving the file its name and cleaning up
             return;
         }
-        detail::make_folders(folder_);
-        lock();
         if (started && take_up(force))
             return;
         for (auto const &name : detail::files_below(folder_))
@@ -98,8 +93,8 @@ class EmbeddingJob {
         if (!std::filesystem::exists(partial_, ignored))
             return false;
         file_.emplace(partial_);
-        journal_ = EmbeddingJournal(folder_);
-        missing_ = missing_beside(EmbeddingJournal::read_finished(folder_));
+        journal_ = EmbeddingJournal(folder_, description_.key());
+        missing_ = missing_beside(EmbeddingJournal::read_finished(folder_, description_.key()));
         last_ = Clock::now();
         return true;
     }
@@ -108,6 +103,10 @@ class EmbeddingJob {
     std::vector<index_t> const &missing() const { return missing_; }
     std::filesystem::path const &path() const { return path_; }
     EmbeddingInfo const &info() const { return info_; }
+    /// What is computed from what; all processes of a job must have the same.
+    JobDescription const &description() const { return description_; }
+    /// Journals that `begin` found and that do not count, because they are of another job.
+    index_t foreign_journals() const { return foreign_; }
 
     /// Writes the protein's next layer, in the order of info().layers; see EmbeddingWorkFile::write. After its last
     /// layer the protein is finished, and noted so with the next `flush`, which comes by itself: see save_every.
@@ -146,7 +145,7 @@ class EmbeddingJob {
         if (noted_.valid())
             noted_.get();
         description_.set_model(sha256_.get());
-        auto const missing = missing_beside(EmbeddingJournal::read(folder_));
+        auto const missing = missing_beside(EmbeddingJournal::read(folder_, description_.key()));
         check(missing.empty(), path_.string(), ": ", missing.size(), " proteins are not finished, for example ",
               missing.empty() ? std::string() : proteins_->id(missing[0]), "; do all processes see the same ",
               folder_.string(), "?");
@@ -165,12 +164,26 @@ class EmbeddingJob {
   private:
     using Clock = std::chrono::steady_clock;
 
+    /// @throws Error unless the file that exists is what this job would write
+    void check_complete() const {
+        auto const there = complete_embedding_file(path_);
+        Setting const force{"force", "replaces it"};
+        check(there.has_value(), force, path_.string(), ": exists and is no complete embedding file");
+        check(there->job == description_.fingerprint(), force, path_.string(),
+              ": exists, made with another model, input or other options");
+    }
+
     /// Goes on with an earlier job: keeps what is finished and still as it was written. @returns false for one that
     /// counts for nothing
     bool take_up(bool force) {
-        auto const differences = description_.differences(JobDescription::read(folder_ / "job.json"));
-        check(differences.empty() || force, folder_.string(), ": was begun with something else: ", differences,
-              ". Finish it with what it was begun with, or start anew with --force");
+        auto const earlier = JobDescription::read(folder_ / "job.json");
+        Setting const anew{"force", "begins anew"};
+        check(
+            force || !earlier.is_old(), anew, folder_.string(),
+            ": was begun by an earlier protlm, which did not note all that its values depend on; finish it with that");
+        auto const differences = description_.differences(earlier);
+        check(differences.empty() || force, anew, folder_.string(), ": was begun with something else: ", differences,
+              ". Finish it with what it was begun with");
         std::error_code ignored;
         if (!differences.empty() || !std::filesystem::exists(partial_, ignored)) {
             std::filesystem::remove(folder_ / "job.json");
@@ -179,13 +192,13 @@ class EmbeddingJob {
         EmbeddingWorkFile file(partial_);
         std::vector<JournalEntry> whole;
         std::vector<bool> known(static_cast<std::size_t>(file.size()));
-        for (auto const &entry : EmbeddingJournal::read(folder_))
+        for (auto const &entry : EmbeddingJournal::read(folder_, description_.key(), &foreign_))
             if (entry.protein >= 0 && entry.protein < file.size() && !known[static_cast<std::size_t>(entry.protein)] &&
                 file.checksum(entry.protein) == entry.checksum) {
                 known[static_cast<std::size_t>(entry.protein)] = true;
                 whole.push_back(entry);
             }
-        EmbeddingJournal::replace(folder_, whole);
+        EmbeddingJournal::replace(folder_, description_.key(), whole);
         return true;
     }
 
@@ -199,17 +212,6 @@ class EmbeddingJob {
             if (!done[static_cast<std::size_t>(i)])
                 missing.push_back(i);
         return missing;
-    }
-
-    /// Keeps two jobs apart that would write the same file. A job that was just killed may need a moment to end.
-    void lock() {
-        if (lock_.get() >= 0)
-            return;
-        lock_ = detail::FileDescriptor(folder_ / "lock", O_RDWR | O_CREAT);
-        for (int attempt = 0; ::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++attempt) {
-            check(attempt < 100, folder_.string(), ": another process is at work on ", path_.string());
-            std::this_thread::sleep_for(std::chrono::milliseconds(100));
-        }
     }
 
     /// Writes the wanted layout from the work file.
@@ -236,7 +238,13 @@ class EmbeddingJob {
         std::error_code ignored; // the file is complete; a trace that cannot be removed harms nobody
         journal_ = {};
         std::filesystem::remove(partial_, ignored);
-        std::filesystem::remove_all(folder_, ignored);
+        for (std::filesystem::directory_iterator at(folder_, ignored), end; !ignored && at != end;
+             at.increment(ignored))
+            if (at->path().filename() != "lock") {
+                std::error_code failed;
+                std::filesystem::remove_all(at->path(), failed);
+            }
+        lock_ = EmbeddingLock(); // removes its file and the folder
     }
 
     std::filesystem::path path_, folder_, partial_;
@@ -246,7 +254,8 @@ class EmbeddingJob {
     std::shared_future<std::string> sha256_;
     std::optional<EmbeddingWorkFile> file_;
     EmbeddingJournal journal_;
-    detail::FileDescriptor lock_;
+    EmbeddingLock lock_;
+    index_t foreign_ = 0;
     std::vector<index_t> missing_;
     std::vector<JournalEntry> pending_;
     JournalEntry current_; ///< the protein that is being written

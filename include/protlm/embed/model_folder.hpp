@@ -6,8 +6,11 @@
 #include <protlm/io/sha256.hpp>
 
 #include <filesystem>
+#include <future>
+#include <memory>
 #include <string>
-#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace protlm::inline v0 {
 
@@ -17,6 +20,22 @@ inline std::string model_sha256(CheckpointFolder const &checkpoint) {
     for (auto const &file : checkpoint.files())
         hash.update(MappedFile(file.name()));
     return hash.hex();
+}
+
+/// The same of the checkpoint in `folder`, computed by a thread of its own while the caller loads it. The files are
+/// open when this returns, so they may be removed then.
+inline std::shared_future<std::string> model_sha256_later(std::filesystem::path const &folder) {
+    auto const files = std::make_shared<std::vector<MappedFile>>();
+    CheckpointFolder const checkpoint(folder);
+    for (auto const &file : checkpoint.files())
+        files->emplace_back(file.name());
+    auto const hash_files = [files] {
+        Sha256 hash;
+        for (auto const &file : *files)
+            hash.update(file);
+        return hash.hex();
+    };
+    return std::async(std::launch::async, hash_files).share();
 }
 
 } // namespace protlm::inline v0

@@ -47,7 +47,7 @@ void pool_rows(Exec const &exec, Pooling pooling, std::int64_t const *offsets, i
         "protlm::pool", range(exec, 0, y.rows * blocks), KOKKOS_LAMBDA(index_t item) {
             index_t const b = item / blocks, first = item % blocks * step;
             int const n = static_cast<int>(first + step < y.cols ? step : y.cols - first);
-            bool const cls = pooling == Pooling::cls;
+            bool const empty = offsets[b] + before >= offsets[b + 1] - after, cls = pooling == Pooling::cls && !empty;
             index_t const begin = !cls ? offsets[b] + before : before > 0 ? offsets[b] : offsets[b + 1] - 1;
             index_t const end = cls ? begin + 1 : offsets[b + 1] - after;
             double sum[step] = {}; // in the order of the rows: the same bits in any batch
@@ -69,7 +69,8 @@ void pool_rows(Exec const &exec, Pooling pooling, std::int64_t const *offsets, i
 } // namespace detail
 
 /// One vector a protein, (B, C), from hidden states (T, C). Sums are kept in double and taken in the order of the
-/// residues, so that a protein's bits do not depend on its batch. A protein without residues has zeros.
+/// residues, so that a protein's bits do not depend on its batch. A protein without residues has zeros, whatever the
+/// pooling.
 /// @param pooling  not `none`  @param before, after  special tokens around the residues of every sequence
 template <class Context, class A, class Exec = typename Context::execution_space>
 Tensor<A, Exec> pool(Context &context, Pooling pooling, Segments<Exec> const &segments, index_t before, index_t after,

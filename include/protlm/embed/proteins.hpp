@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/check.hpp>
+#include <protlm/core/checksum.hpp>
 #include <protlm/core/kokkos.hpp>
 
 #include <algorithm>
@@ -50,6 +51,17 @@ class Proteins {
         std::vector<index_t> numbers(ids_.size());
         std::iota(numbers.begin(), numbers.end(), index_t(0));
         return numbers;
+    }
+
+    /// Checksums of all ids and of all residues in their order, by which processes tell whether they have the same.
+    std::uint64_t ids_checksum() const {
+        std::uint64_t sum = 0;
+        for (auto const &id : ids_)
+            sum = checksum64(std::as_bytes(std::span(id)), sum);
+        return sum;
+    }
+    std::uint64_t residues_checksum() const {
+        return checksum64(std::as_bytes(std::span(tokens_)), checksum64(std::as_bytes(std::span(lengths_))));
     }
 
     /// Ids that more than one protein has, in the order of their second proteins, each once.
