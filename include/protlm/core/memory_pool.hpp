@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -14,8 +13,7 @@
 
 namespace protlm::inline v0 {
 
-/// What was asked of a MemoryPool, in bytes, now and at most; what it holds of the memory space, cached blocks
-/// included; `allocations` counts requests that went to the memory space.
+/// What a MemoryPool has handed out, in bytes; `allocations` counts requests that went to the memory space.
 struct PoolStatistics {
     std::size_t bytes_in_use = 0;
     std::size_t peak_bytes = 0;
@@ -25,40 +23,25 @@ struct PoolStatistics {
 
 /// Caching allocator for activations, gradients and scratch in `MemorySpace`.
 ///
-/// Freed blocks are kept and handed out again, so that a training step in the steady state allocates nothing. What is
-/// kept and in use together stays below 9/8 of what was in use at most, whatever the sizes.
+/// Freed blocks are kept and handed out again, so that a training step in the steady state allocates nothing.
 /// Copies share one pool; blocks keep it alive. Reuse assumes that all kernels on a pool's blocks run on one
 /// execution-space instance (in order); calls come from one host thread.
 template <class MemorySpace>
 class MemoryPool {
     struct State {
         std::multimap<std::size_t, void *> free;
+        std::size_t rows = 0; ///< of the work that the blocks were last handed out for, see expect_rows
         PoolStatistics statistics;
-        std::size_t highest = 0; ///< most bytes that were ever in use at a time
         State() = default;
         State(State const &) = delete;
         State &operator=(State const &) = delete;
         ~State() { release(); }
         void release() {
-            while (!free.empty())
-                release_largest();
-        }
-        void release_largest() {
-            auto const last = std::prev(free.end());
-            Kokkos::kokkos_free<MemorySpace>(last->second);
-            statistics.reserved_bytes -= last->first;
-            free.erase(last);
-        }
-        /// True when a new block of `bytes` would let the pool hold more than an eighth above what was in use at most.
-        bool is_too_much(std::size_t bytes) const {
-            std::size_t const most = std::max(highest, statistics.bytes_in_use + bytes);
-            return statistics.reserved_bytes + bytes > most + most / 8;
-        }
-        /// A cached block of at least `bytes`: one that is little larger, or any where a new one would be too much.
-        auto find(std::size_t bytes) const {
-            auto const found = free.lower_bound(bytes);
-            return found != free.end() && (found->first <= bytes + bytes / 2 || is_too_much(bytes)) ? found
-                                                                                                    : free.end();
+            for (auto [bytes, pointer] : free)
+                Kokkos::kokkos_free<MemorySpace>(pointer);
+            for (auto [bytes, pointer] : free)
+                statistics.reserved_bytes -= bytes;
+            free.clear();
         }
     };
 
@@ -67,24 +50,22 @@ class MemoryPool {
     class Block {
       public:
         Block() = default;
-        /// @param bytes  of the block  @param wanted  how many of them were asked for
-        Block(std::shared_ptr<State> state, void *data, std::size_t bytes, std::size_t wanted)
-            : state_(std::move(state)), data_(data), bytes_(bytes), wanted_(wanted) {}
+        Block(std::shared_ptr<State> state, void *data, std::size_t bytes)
+            : state_(std::move(state)), data_(data), bytes_(bytes) {}
         Block(Block &&other) noexcept
             : state_(std::move(other.state_)), data_(std::exchange(other.data_, nullptr)),
-              bytes_(std::exchange(other.bytes_, 0)), wanted_(std::exchange(other.wanted_, 0)) {}
+              bytes_(std::exchange(other.bytes_, 0)) {}
         Block &operator=(Block &&other) noexcept {
             std::swap(state_, other.state_);
             std::swap(data_, other.data_);
             std::swap(bytes_, other.bytes_);
-            std::swap(wanted_, other.wanted_);
             return *this;
         }
         ~Block() {
             if (!data_)
                 return;
             state_->free.emplace(bytes_, data_);
-            state_->statistics.bytes_in_use -= wanted_;
+            state_->statistics.bytes_in_use -= bytes_;
         }
         void *data() const { return data_; }
         explicit operator bool() const { return data_ != nullptr; }
@@ -92,7 +73,7 @@ class MemoryPool {
       private:
         std::shared_ptr<State> state_;
         void *data_ = nullptr;
-        std::size_t bytes_ = 0, wanted_ = 0;
+        std::size_t bytes_ = 0;
     };
 
     MemoryPool() : state_(std::make_shared<State>()) {}
@@ -104,27 +85,32 @@ class MemoryPool {
               " bytes are asked for: an extent is negative, or a product of extents is too large");
         std::size_t const wanted = size_class(bytes);
         auto &statistics = state_->statistics;
-        auto const found = state_->find(wanted);
+        auto found = state_->free.lower_bound(wanted);
         void *data = nullptr;
         std::size_t size = wanted;
-        if (found != state_->free.end()) {
+        if (found != state_->free.end() && found->first <= wanted + wanted / 2) {
             size = found->first;
             data = found->second;
             state_->free.erase(found);
         } else {
-            while (!state_->free.empty() && state_->is_too_much(wanted))
-                state_->release_largest();
             data = fresh(wanted);
         }
-        statistics.bytes_in_use += wanted;
+        statistics.bytes_in_use += size;
         statistics.peak_bytes = std::max(statistics.peak_bytes, statistics.bytes_in_use);
-        state_->highest = std::max(state_->highest, statistics.bytes_in_use);
-        return Block(state_, data, size, wanted);
+        return Block(state_, data, size);
     }
 
     PoolStatistics const &statistics() const { return state_->statistics; }
     /// Starts a new measurement of the peak from what is in use now.
     void reset_peak() { state_->statistics.peak_bytes = state_->statistics.bytes_in_use; }
+    /// Says how many rows the activations ahead have. Where they are fewer than two thirds of those before, cached
+    /// blocks are too large to serve them, and are given back: proteins that come long ones first then need no more
+    /// memory than the longest.
+    void expect_rows(std::size_t rows) {
+        if (rows < state_->rows / 3 * 2)
+            trim();
+        state_->rows = rows;
+    }
     /// Gives cached blocks that nobody uses back to the memory space.
     void trim() { state_->release(); }
 
