@@ -123,6 +123,7 @@ class Embedder {
         // one protein's tokens are all of one type, so none is given: XLNet would work to add nothing
         PackedView const view{batch.tokens, {}, batch.offsets};
         model_->validate(view);
+        context_.pool().expect_rows(batch.tokens.size());
         auto const packed = make_packed(context_, view);
         auto const &layers = options_.layers;
         auto const listen = [&](index_t layer, State const &state) {
