@@ -16,7 +16,7 @@ struct Shape {
     index_t width, layers, heads, inner;
 };
 
-/// The pool's peak of one batch of proteins of `length` residues, and its forecast.
+/// What the pool holds after one batch of proteins of `length` residues, and its forecast.
 template <class S>
 std::pair<double, double> measured_and_forecast(Shape shape, index_t length, index_t count) {
     BertConfig config;
@@ -31,13 +31,13 @@ std::pair<double, double> measured_and_forecast(Shape shape, index_t length, ind
     auto const forecast = forecast_embedding(embedder, proteins, model.parameters().table().extent());
     BOOST_TEST(forecast.weights == static_cast<double>(model.parameters().values().span() * sizeof(S)));
     embedder(proteins, [](auto const &) {});
-    return {static_cast<double>(embedder.context().pool().statistics().peak_bytes), forecast.activations};
+    return {static_cast<double>(embedder.context().pool().statistics().reserved_bytes), forecast.activations};
 }
 
 BOOST_AUTO_TEST_SUITE(forecast)
 
 // A forecast a quarter off still tells whether a batch fits; the pool's rounding alone makes up to an eighth.
-BOOST_AUTO_TEST_CASE(the_forecast_is_within_a_quarter_of_the_peak) {
+BOOST_AUTO_TEST_CASE(the_forecast_is_within_a_quarter_of_what_the_pool_holds) {
     for (Shape const shape :
          {Shape{64, 3, 4, 256}, Shape{96, 2, 3, 100}, Shape{128, 2, 1, 1024}, Shape{128, 3, 8, 512}})
         for (auto const &[length, count] : {std::pair<index_t, index_t>{100, 40}, {1000, 2}, {2000, 1}, {30, 300}}) {
@@ -51,8 +51,8 @@ BOOST_AUTO_TEST_CASE(the_forecast_is_within_a_quarter_of_the_peak) {
 
 // What a process takes is what the pool has from the system, used or kept: proteins of many lengths, long ones first.
 BOOST_AUTO_TEST_CASE(all_that_the_pool_takes_is_within_the_forecast) {
-    for (auto const &lengths : {std::vector<index_t>{2000}, std::vector<index_t>{2000, 1300, 860, 560, 360, 240, 100},
-                                std::vector<index_t>{1700, 1690, 900, 30, 20}}) {
+    for (auto const &lengths : {std::vector<index_t>{9000}, std::vector<index_t>{9000, 5900, 3900, 2560, 1660, 1040},
+                                std::vector<index_t>{7700, 7690, 4900, 30, 20}}) {
         auto const model = small_bert();
         auto const proteins = random_proteins(lengths);
         Embedder embedder(model, Vocabulary::protbert(), {.token_budget = 300});
@@ -62,7 +62,10 @@ BOOST_AUTO_TEST_CASE(all_that_the_pool_takes_is_within_the_forecast) {
             taken = std::max(taken, static_cast<double>(embedder.context().pool().statistics().reserved_bytes));
         });
         BOOST_TEST_MESSAGE("forecast " << forecast << ", taken " << taken);
-        BOOST_TEST(taken <= forecast);
+        // the pool keeps a little of shorter batches, whose blocks become smaller by a third at least each time
+        BOOST_TEST(taken <= forecast + 3.0 * MemoryPool<Exec::memory_space>::kept_anyway);
+        if (lengths.size() == 1)
+            BOOST_TEST(taken <= forecast);
         BOOST_TEST(forecast < 1.5 * taken);
     }
 }

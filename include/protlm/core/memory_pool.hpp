@@ -76,6 +76,8 @@ class MemoryPool {
         std::size_t bytes_ = 0;
     };
 
+    static constexpr std::size_t kept_anyway = std::size_t(4) << 20; ///< too little to be given back, see expect_rows
+
     MemoryPool() : state_(std::make_shared<State>()) {}
 
     /// At least `bytes` bytes, aligned for every scalar and vector type; contents are undefined.
@@ -104,10 +106,10 @@ class MemoryPool {
     /// Starts a new measurement of the peak from what is in use now.
     void reset_peak() { state_->statistics.peak_bytes = state_->statistics.bytes_in_use; }
     /// Says how many rows the activations ahead have. Where they are fewer than two thirds of those before, cached
-    /// blocks are too large to serve them, and are given back: proteins that come long ones first then need no more
-    /// memory than the longest.
+    /// blocks are too large to serve them, and are given back where they are worth it: proteins that come long ones
+    /// first then need no more memory than the longest.
     void expect_rows(std::size_t rows) {
-        if (rows < state_->rows / 3 * 2)
+        if (rows < state_->rows / 3 * 2 && state_->statistics.reserved_bytes > kept_anyway)
             trim();
         state_->rows = rows;
     }

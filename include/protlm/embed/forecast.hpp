@@ -37,10 +37,10 @@ struct BatchExtent {
 
 /// Forecast for an encoder with scalar S that runs on Exec in an inference context.
 ///
-/// In one layer the most is alive either behind attention (input, queries, keys and values, mixed values, output) or
-/// inside the feed-forward part (input, its normalised sum, the inner values, output), beside which relative attention
-/// still has its queries, keys and values. It also has encodings of all distances and their keys. Hosts repack one
-/// weight matrix at a time and keep tiles for each thread.
+/// What counts is what the pool holds: in one layer what is alive behind attention (input, queries, keys and values, mixed
+/// values, output), whose blocks are too small for the inner values of the feed-forward part, and those. Relative
+/// attention still has its queries, keys and values there, and encodings of all distances and their keys. Hosts repack
+/// one weight matrix at a time and keep tiles for each thread.
 /// @param parameters  of the model  @param threads  that work at the same time
 template <Scalar S, class Exec>
 MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters, BatchExtent const &batch,
@@ -53,14 +53,14 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
     double const projected = shape.distances > 0 ? c + 4 * mixed : 0;
     double const inner_rows = shape.inner_rows > 0 ? std::min(t, static_cast<double>(shape.inner_rows)) : t;
     double const inner = inner_rows * (shape.gated ? 3 : 1) * f;
-    double const layer = std::max(t * (2 * c + 4 * mixed + heads), t * (3 * c + projected) + inner);
+    double const layer = std::max(t * (2 * c + 4 * mixed + heads) + inner, t * (3 * c + projected) + inner);
     double const encodings = static_cast<double>(shape.distances * batch.longest) * (c + mixed);
     double const kept = static_cast<double>(std::max<index_t>(batch.states - 1, 0)) * c;
     double const rows = (layer + t * kept + encodings) * a + t * 3 * sizeof(std::int32_t);
     double const repacked = std::max(3 * mixed * c, f * c) * a;
     double const head_width = mixed / heads;
     double const tiles = threads * (1024 * std::max(16.0, head_width) + 8192) * a;
-    double const slack = 1.08; // the pool rounds sizes up
+    double const slack = 1.125; // the pool rounds sizes up by at most an eighth
     forecast.activations = slack * (rows + (is_host_space<Exec> ? repacked + tiles : 0));
     forecast.results = is_host_space<Exec> ? 0 : t * c * a * static_cast<double>(batch.states);
     return forecast;
@@ -111,7 +111,7 @@ MemoryForecast forecast_embedding(Embedder<Model> const &embedder, Proteins cons
         auto const rows = std::max(cut.longest, std::min(budget, cut.residues));
         double const means = static_cast<double>(rows * embedder.shape().width * layers) *
                              sizeof(accumulate_t<typename Model::scalar_type>);
-        windowed.activations += 1.08 * means; // the pool rounds sizes up
+        windowed.activations += 1.125 * means; // the pool rounds sizes up by at most an eighth
         windowed.results = is_host_space<Exec> ? 0 : means;
         forecast = detail::largest(forecast, windowed);
     }
