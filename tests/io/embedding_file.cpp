@@ -330,16 +330,17 @@ BOOST_AUTO_TEST_CASE(a_work_file_is_a_packed_file_once_it_is_complete) {
 BOOST_AUTO_TEST_CASE(a_torn_record_of_a_journal_hides_none_before_it) {
     TemporaryFolder const folder;
     std::vector<JournalEntry> const entries{{5, 50}, {7, 70}, {1, 10}};
-    EmbeddingJournal(folder.path()).append(entries);
-    EmbeddingJournal second(folder.path());
+    std::uint64_t const job = 123;
+    EmbeddingJournal(folder.path(), job).append(entries);
+    EmbeddingJournal second(folder.path(), job);
     second.append(std::vector<JournalEntry>{{2, 20}});
     second.append(std::vector<JournalEntry>{{3, 30}});
-    std::filesystem::resize_file(folder / "journal-0", 60); // two and a half records
-    auto found = EmbeddingJournal::read(folder.path());
+    std::filesystem::resize_file(folder / "journal-0", 84); // the header, and two and a half records
+    auto found = EmbeddingJournal::read(folder.path(), job);
     BOOST_REQUIRE(found.size() == 4u);
-    EmbeddingJournal::replace(folder.path(), found);
+    EmbeddingJournal::replace(folder.path(), job, found);
     BOOST_TEST(!std::filesystem::exists(folder / "journal-0"));
-    found = EmbeddingJournal::read_finished(folder.path());
+    found = EmbeddingJournal::read_finished(folder.path(), job);
     std::sort(found.begin(), found.end(), [](auto a, auto b) { return a.protein < b.protein; });
     index_t const expected[] = {2, 3, 5, 7};
     for (std::size_t i = 0; i < 4; ++i) {
