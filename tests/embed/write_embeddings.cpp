@@ -182,10 +182,16 @@ BOOST_AUTO_TEST_CASE(another_command_does_not_go_on_with_a_job) {
     BOOST_TEST(has(message(proteins, {.options = {.layers = {0}}}), "layers was 2 and is 0"));
     BOOST_TEST(run(path, proteins, {.precision = DataType::f16, .force = true}));
     BOOST_TEST((EmbeddingReader(path).info().precision == DataType::f16));
-    BOOST_TEST(
-        has(message(proteins, {}), "a.h5: exists, made with another model, input or other options; force decides"));
+    BOOST_TEST(has(message(proteins, {}),
+                   "a.h5: exists, made with another model, input or other options, or by an earlier "
+                   "protlm; force decides"));
     BOOST_TEST(!run(path, proteins, {.force = true}, 1, 3));
     BOOST_TEST((EmbeddingReader(path).info().precision == DataType::f16)); // until the new one is complete
+    // the command of the file that is there must not remove what the new job has finished
+    BOOST_TEST(
+        has(message(proteins, {.precision = DataType::f16}),
+            "a.h5.job belongs to an unfinished job that is to replace it: precision was float32 and is float16"));
+    BOOST_TEST(std::filesystem::exists(path.string() + ".partial"));
     BOOST_TEST(run(path, proteins, {.force = true}));
     BOOST_TEST((EmbeddingReader(path).info().precision == DataType::f32));
 }

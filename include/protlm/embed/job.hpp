@@ -64,6 +64,7 @@ class EmbeddingJob {
             description_.set_model(sha256_.get());
         if (exists && !force) {
             check_complete();
+            check_no_other_job(started);
             remove_traces(); // of a job that ended between giving the file its name and cleaning up
             return;
         }
@@ -170,7 +171,16 @@ class EmbeddingJob {
         Setting const force{"force", "replaces it"};
         check(there.has_value(), force, path_.string(), ": exists and is no complete embedding file");
         check(there->job == description_.fingerprint(), force, path_.string(),
-              ": exists, made with another model, input or other options");
+              ": exists, made with another model, input or other options, or by an earlier protlm");
+    }
+    /// @throws Error when what lies beside the complete file is unfinished work of another job, which must not be lost
+    void check_no_other_job(bool started) const {
+        if (!started)
+            return;
+        auto const differences = description_.differences(JobDescription::read(folder_ / "job.json"));
+        check(differences.empty(), path_.string(), ": is complete, but ", folder_.string(),
+              " belongs to an unfinished job that is to replace it: ", differences,
+              ". Finish that job, or remove this folder and ", partial_.string());
     }
 
     /// Goes on with an earlier job: keeps what is finished and still as it was written. @returns false for one that
