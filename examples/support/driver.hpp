@@ -158,8 +158,9 @@ int run_driver(Driver const &driver, int argc, char **argv, Describe describe, R
     try {
         Arguments arguments(argv + std::min(argc, 1), argv + argc);
         auto const kokkos_options = take_kokkos_options(arguments);
-        if (std::count(kokkos_options.begin(), kokkos_options.end(), "--kokkos-help") > 0 && may_print()) {
-            KokkosStart const prints_help(driver.name, {"--kokkos-help"}, 0);
+        if (std::count(kokkos_options.begin(), kokkos_options.end(), "--kokkos-help") > 0) {
+            if (may_print()) // other ranks must not wait for one that has ended
+                KokkosStart const prints_help(driver.name, {"--kokkos-help"}, 0);
             return close_standard_output(driver.name, done);
         }
         auto const read = read_command_line(driver.name, arguments, describe);
