@@ -86,9 +86,8 @@ void draw(protlm::PrincipalComponents const &map, std::string const &prefix, std
     for (std::size_t i = 0; i < x.size(); ++i)
         pixels.emplace_back((x[i] - x0) / unit, (y[i] - y0) / unit);
     auto const places = looking::place_letters(pixels);
-    print(script, "set terminal pngcairo size %g,%g font 'sans,16'\nset output '%s.png'\n", width, height,
-          prefix.c_str());
-    script.write("set title " + looking::quoted(title) + " font ',20' noenhanced\n");
+    print(script, "set terminal pngcairo size %g,%g font 'sans,16'\n", width, height);
+    script.write("set output '" + prefix + ".png'\nset title " + looking::quoted(title) + " font ',20' noenhanced\n");
     for (int axis : {0, 1})
         print(script, "set %clabel 'principal component %d (%.0f %% of the variance)' font ',17'\n", "xy"[axis],
               axis + 1, 100 * map.variance[static_cast<std::size_t>(axis)]);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a trained protein language model, embeddings and a picture, in under ten minutes on two cores.
 #
-# usage: examples/quickstart.sh [--output FOLDER] [--minutes N] [proteins.fasta[.gz|.zst]]
+# usage: examples/quickstart.sh [--output FOLDER] [--minutes N] [proteins.fasta[.gz|.zst|.xz|.bz2]]
 #   proteins.fasta   what to train on; without it, 20,000 proteins of UniProt that come with Debian's mmseqs2-examples
 #   --output FOLDER  where everything goes (quickstart/ in the project's folder)
 #   --minutes N      time for training (3)

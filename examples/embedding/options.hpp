@@ -28,7 +28,7 @@ struct EmbedOptions {
 };
 
 inline void describe_input(CLI::App &app, EmbedOptions &options) {
-    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd or xz; '-' is standard input")->required();
+    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd, xz or bzip2; '-' is standard input")->required();
     app.add_option("-m,--model", options.model,
                    "folder with a model's config.json, weights and vocabulary, or a run's: its newest checkpoint")
         ->required();
