@@ -130,7 +130,8 @@ BOOST_AUTO_TEST_CASE(files_of_other_programs_and_of_residues) {
     auto const text = run(search, "residues.h5 uniprot.h5 -k 1");
     BOOST_TEST(has(text, "note: residues.h5 holds residues only: a protein's vector is their mean"));
     BOOST_TEST(has(text, "sp|P12345|AATM_RABIT\t1\tA0A023\t1.00000\n")); // the mean is (3, 4)
-    BOOST_TEST(!has(text, "warning"));
+    BOOST_TEST(has(text, "the two files do not say what their vectors are (residues.h5, mean; uniprot.h5): cosines"));
+    BOOST_TEST(!has(run(search, "uniprot.h5"), "warning"));
     std::vector<std::string> const ids{"a"};
     std::vector<index_t> const lengths{1};
     EmbeddingWriter writer(folder / "ours.h5", {.model = "m", .layers = {3}, .width = 2, .per_residue = false}, ids,

@@ -92,6 +92,9 @@ inline std::string difference(ProteinVectors const &a, ProteinVectors const &b) 
     if ((a.layer < 0) != (b.layer < 0))
         return "one of the two files does not say what its vectors are" + both +
                ": cosines say nothing unless they are of one model, layer and pooling";
+    if (a.layer < 0 && a.what != b.what)
+        return "the two files do not say what their vectors are" + both +
+               ": cosines say nothing unless they are of one model, layer and pooling";
     if (a.weights != b.weights)
         return "the weights behind the two files differ" + both +
                ": cosines say nothing unless they are one model, saved twice";
