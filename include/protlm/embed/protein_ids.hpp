@@ -20,7 +20,8 @@ enum class ProteinIds {
 };
 
 /// The accession in the first word of a header: the second field of sp|P12345|NAME and of other words that begin with a
-/// data base's tag, the fourth of gi|NUMBER|ref|NP_000001.1|; any other word as it is.
+/// data base's tag, the fourth of gi|NUMBER|ref|NP_000001.1|, with its chain 1ABC_A of pdb|1ABC|A; any other word as it
+/// is.
 inline std::string accession_of(std::string_view word) {
     std::array<std::string_view, 5> fields;
     std::size_t count = 0;
@@ -29,12 +30,17 @@ inline std::string accession_of(std::string_view word) {
         if (fields[count - 1].size() == rest.size())
             break;
     }
-    for (std::string_view const tag : {"sp", "tr", "ref", "gb", "emb", "dbj", "pir", "prf", "pdb", "lcl", "tpg", "tpe"})
-        if (count >= 2 && fields[0] == tag && !fields[1].empty())
-            return std::string(fields[1]);
-    if (count >= 4 && fields[0] == "gi" && !fields[3].empty())
-        return std::string(fields[3]);
-    return std::string(word);
+    bool const gi = count >= 4 && fields[0] == "gi";
+    std::size_t const tag = gi ? 2 : 0;
+    bool known = gi;
+    for (char const *other : {"sp", "tr", "ref", "gb", "emb", "dbj", "pir", "prf", "pdb", "lcl", "tpg", "tpe"})
+        known = known || fields[tag] == other;
+    if (!known || count < tag + 2 || fields[tag + 1].empty())
+        return std::string(word);
+    std::string accession(fields[tag + 1]);
+    if (fields[tag] == "pdb" && count > tag + 2 && !fields[tag + 2].empty()) // chains are proteins of their own
+        accession.append("_").append(fields[tag + 2]);
+    return accession;
 }
 
 /// SHA-256, in hexadecimal, of "LETTERS_LENGTH": the residues as upper-case letters and their number.
