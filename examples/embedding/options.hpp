@@ -3,6 +3,7 @@
 
 #include <models/encoder.hpp>
 #include <support/command_line.hpp>
+#include <support/fasta_input.hpp>
 
 #include <protlm/embed/read_proteins.hpp>
 #include <protlm/io/embedding_info.hpp>
@@ -28,7 +29,8 @@ struct EmbedOptions {
 };
 
 inline void describe_input(CLI::App &app, EmbedOptions &options) {
-    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd, xz or bzip2; '-' is standard input")->required();
+    app.add_option("fasta", options.inputs, "FASTA files, plain, gzip, zstd, xz or bzip2; '-' is standard input")
+        ->required();
     app.add_option("-m,--model", options.model,
                    "folder with a model's config.json, weights and vocabulary, or a run's: its newest checkpoint")
         ->required();
@@ -51,9 +53,7 @@ inline void describe_input(CLI::App &app, EmbedOptions &options) {
     add_choice(app, "--duplicates", options.read.duplicates,
                {{"error", Duplicates::error}, {"keep", Duplicates::keep}, {"first", Duplicates::first}},
                "ids that come more than once: error (default), keep all, or only the first of each");
-    using Invalid = protlm::InvalidLetters;
-    add_choice(app, "--invalid", options.read.fasta.invalid, {{"error", Invalid::error}, {"mask", Invalid::mask}},
-               "letters outside the alphabet: error at the first (default), or mask: read them as X");
+    add_invalid_option(app, options.read.fasta);
     using Ids = protlm::ProteinIds;
     add_choice(app, "--ids", options.read.ids,
                {{"header", Ids::header},
@@ -83,7 +83,8 @@ inline void describe_output(CLI::App &app, EmbedOptions &options) {
     app.add_option("--save-every", options.save_every, "seconds of work that a kill can cost")
         ->check(at_least(0))
         ->capture_default_str();
-    app.add_flag("-f,--force", options.force, "replace the output file, or start an unlike unfinished one anew");
+    app.add_flag("-f,--force", options.force,
+                 "replace the output file, or begin anew where an unfinished job computed something else");
     app.add_flag("-q,--quiet", options.quiet, "no progress, no summary");
 }
 

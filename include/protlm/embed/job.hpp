@@ -232,14 +232,7 @@ class EmbeddingJob {
         info.model_sha256 = description_.model_sha256();
         info.job = fingerprint;
         std::filesystem::path const converted = path_.string() + ".converted";
-        EmbeddingWriter writer(converted, info, proteins_->ids(), proteins_->lengths());
-        for (index_t i = 0; i < proteins_->size(); ++i)
-            for (index_t slot = 0; slot < info.slots(); ++slot) {
-                auto const residues = info.per_residue ? reader.residues(i, slot) : std::vector<float>();
-                auto const vector = info.per_protein() ? reader.protein(i, slot) : std::vector<float>();
-                writer.write(i, residues.data(), vector.data(), slot);
-            }
-        writer.close();
+        copy_embeddings(reader, converted, info);
         detail::rename_path(converted, path_);
         sync_folder(path_.parent_path());
     }
