@@ -6,6 +6,7 @@
 #include <support/notes.hpp>
 
 #include <protlm/embed/agreement.hpp>
+#include <protlm/embed/embedding_parts.hpp>
 #include <protlm/embed/output_file.hpp>
 #include <protlm/embed/report.hpp>
 #include <protlm/hdf5.hpp>
@@ -45,18 +46,66 @@ protlm::Proteins read(Options &options, examples::Encoder const &encoder, bool t
     return proteins;
 }
 
+void check_options(Options const &options, protlm::EmbeddingShare share) {
+    for (auto const &input : options.inputs)
+        protlm::check(share.ranks == 1 || input != "-", "standard input reaches one rank only: give a file instead");
+    examples::check_parts(options);
+}
+
+/// What the first rank writes, checked before any work.
+struct Outputs {
+    protlm::EmbeddingLock lock; // of the embedding file
+    protlm::EmbeddingParts parts;
+};
+
+Outputs check_outputs(Options const &options) {
+    std::vector<std::filesystem::path> sources(options.inputs.begin(), options.inputs.end());
+    sources.emplace_back(options.model);
+    auto const wanted = examples::wanted_file(options);
+    protlm::check_embedding_output(options.output, sources, options.force, wanted);
+    protlm::EmbeddingLock lock(options.output);
+    protlm::EmbeddingParts parts(options.output, sources, wanted, options.force);
+    parts.add_proteins(options.proteins);
+    parts.add_residues(options.residues);
+    return {std::move(lock), std::move(parts)};
+}
+
+void begin(protlm::EmbeddingJob &job, std::shared_future<std::string> const &sha256, Options const &options,
+           Outputs &outputs) {
+    if (outputs.parts.may_disagree()) { // else nothing waits for the hash
+        auto description = job.description();
+        description.set_model(sha256.get());
+        outputs.parts.check_job(description.fingerprint());
+    }
+    job.begin(sha256, options.force, std::move(outputs.lock));
+}
+
+/// Writes what was asked for beside the embedding file, which is complete.
+void write_parts(Outputs const &outputs, bool quiet) {
+    for (auto const &path : outputs.parts.write())
+        if (!quiet)
+            std::printf("%s: written\n", path.c_str());
+}
+
+/// Computes and writes this rank's share of what is missing.
+void fill(protlm::EmbeddingJob &job, examples::Encoder &encoder, protlm::Proteins const &proteins,
+          protlm::EmbeddingTeam const &team, protlm::EmbeddingReport &report) {
+    auto const mine =
+        protlm::share_of(proteins, job.missing(), encoder.shape(), encoder.special(), team.share(), encoder.windows());
+    report.start(encoder.forecast(proteins), mine);
+    protlm::write_embeddings(encoder, proteins, mine, job, report);
+    team.wait();
+    if (team.first())
+        job.finish();
+    report.finish();
+}
+
 /// Embeds this rank's share.
 void embed(Options options, protlm::EmbeddingTeam const &team) {
     bool const first = team.first();
-    for (auto const &input : options.inputs)
-        protlm::check(team.share().ranks == 1 || input != "-",
-                      "standard input reaches one rank only: give a file instead");
+    check_options(options, team.share());
     examples::settle_windows(options);
-    std::vector<std::filesystem::path> sources(options.inputs.begin(), options.inputs.end());
-    sources.emplace_back(options.model);
-    if (first)
-        protlm::check_embedding_output(options.output, sources, options.force, examples::wanted_file(options));
-    auto lock = first ? protlm::EmbeddingLock(options.output) : protlm::EmbeddingLock();
+    auto outputs = first ? std::optional(check_outputs(options)) : std::nullopt;
     options.encoder.embed.pooling = protlm::pooling_from_name(options.pooling);
     std::shared_future<std::string> sha256;
     auto encoder = team.open_model(options.model, [&](std::filesystem::path const &folder) {
@@ -71,20 +120,16 @@ void embed(Options options, protlm::EmbeddingTeam const &team) {
     job.save_every(options.save_every);
     protlm::require_agreement(team, job.description());
     if (first)
-        job.begin(sha256, options.force, std::move(lock));
+        begin(job, sha256, options, *outputs);
     team.wait();
     protlm::EmbeddingReport report(job, proteins, encoder.windows(), team.share(), team.on_this_machine(),
                                    first && !options.quiet);
-    if (!protlm::open_together(team, job))
-        return report.complete();
-    auto const mine =
-        protlm::share_of(proteins, job.missing(), encoder.shape(), encoder.special(), team.share(), encoder.windows());
-    report.start(encoder.forecast(proteins), mine);
-    protlm::write_embeddings(encoder, proteins, mine, job, report);
-    team.wait();
+    if (protlm::open_together(team, job))
+        fill(job, encoder, proteins, team, report);
+    else
+        report.complete();
     if (first)
-        job.finish();
-    report.finish();
+        write_parts(*outputs, options.quiet);
 }
 
 } // namespace

@@ -18,7 +18,7 @@ using Long = protlm::LongProteins;
 
 struct EmbedOptions {
     std::vector<std::string> inputs;
-    std::string model, output, precision = "float32", pooling = "mean", layout = "packed";
+    std::string model, output, proteins, residues, precision = "float32", pooling = "mean", layout = "packed";
     protlm::ReadOptions read;
     std::optional<Long> on_long; // none: windows where the model has a limit and no length is given
     protlm::WindowOptions windows;
@@ -66,6 +66,9 @@ inline void describe_input(CLI::App &app, EmbedOptions &options) {
 
 inline void describe_output(CLI::App &app, EmbedOptions &options) {
     app.add_option("-o,--output", options.output, "HDF5 file to write")->required();
+    app.add_option("--proteins", options.proteins,
+                   "also write the vectors of proteins alone into this file, one dataset an id, for other programs");
+    app.add_option("--residues", options.residues, "the same of residues");
     add_choice(app, "--layout", options.layout, {"packed", "per-id"},
                "packed: one dataset for all; per-id: one a protein");
     app.add_flag("--per-residue,!--no-residues", options.encoder.embed.per_residue, "vectors of residues, too (yes)");
@@ -105,7 +108,16 @@ inline protlm::EmbeddingInfo wanted_file(EmbedOptions const &options) {
     info.per_residue = options.encoder.embed.per_residue;
     info.precision = protlm::precision_from_name(options.precision);
     info.layout = protlm::layout_from_name(options.layout);
+    info.gzip = options.gzip;
     return info;
+}
+
+/// Refuses files of vectors that are not computed.
+inline void check_parts(EmbedOptions const &options) {
+    if (!options.residues.empty() && !options.encoder.embed.per_residue)
+        throw WrongUsage("--residues needs vectors of residues, which --no-residues leaves out");
+    if (!options.proteins.empty() && options.pooling == "none")
+        throw WrongUsage("--proteins needs vectors of proteins, which --pooling none leaves out");
 }
 
 /// Settles what becomes of long proteins, as far as it can be told before the model is known.

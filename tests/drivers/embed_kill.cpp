@@ -339,6 +339,74 @@ BOOST_AUTO_TEST_CASE(outputs_are_checked_first) {
     refused("held.h5", "held.h5: process " + std::to_string(::getpid()) + " on ");
 }
 
+/// The parts of `whole`, one dataset an id, with its values.
+void check_parts(EmbeddingReader const &whole, TemporaryFolder const &folder) {
+    EmbeddingReader const proteins(folder / "p.h5"), residues(folder / "r.h5");
+    for (auto const *part : {&proteins, &residues}) {
+        BOOST_TEST((part->info().layout == EmbeddingLayout::per_id));
+        BOOST_TEST((part->info().precision == whole.info().precision && part->info().layers == whole.info().layers));
+        BOOST_TEST(part->info().model_sha256 == whole.info().model_sha256);
+        BOOST_TEST((part->ids() == whole.ids() && part->lengths() == whole.lengths()));
+    }
+    BOOST_TEST((!proteins.info().per_residue && !residues.info().per_protein()));
+    for (index_t i = 0; i < whole.size(); ++i) {
+        BOOST_REQUIRE((proteins.protein(i) == whole.protein(i)));
+        BOOST_REQUIRE((residues.residues(i) == whole.residues(i)));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(proteins_and_residues_go_into_files_of_their_own) {
+    Work work;
+    auto const &folder = work.folder;
+    folder.write("in.fasta", fasta_text(40, 60, 20));
+    std::string const p = " --proteins " + (folder / "p.h5").string(), r = " --residues " + (folder / "r.h5").string();
+    auto const start = [&](std::string const &options, std::string const &name = "out.h5", int ranks = 1) {
+        return run_program(work.command(ranks, options, name), folder);
+    };
+    auto const run = [&](std::string const &options, std::string const &name = "out.h5", int ranks = 1) {
+        auto const ended = start(options, name, ranks);
+        BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.text);
+        return ended.text;
+    };
+    auto const refused = [&](std::string const &options, std::string const &text, int status = 1,
+                             std::string const &name = "new.h5") {
+        auto const ended = start(options, name);
+        BOOST_TEST(ended.status == status, ended.text);
+        BOOST_TEST(ended.text.find(text) != std::string::npos, ended.text);
+        BOOST_TEST(!std::filesystem::exists(folder / "new.h5"));
+    };
+    refused(r + " --no-residues", "--residues needs vectors of residues, which --no-residues leaves out", 2);
+    refused(p + " --pooling none", "--proteins needs vectors of proteins, which --pooling none leaves out", 2);
+    refused(p + " --residues " + (folder / "p.h5").string(), "two outputs cannot be the same file");
+    refused(p, "two outputs cannot be the same file", 1, "p.h5");
+    refused(" --residues " + work.proteins, "in.fasta: ");
+    refused(" --proteins " + (folder / "p.tsv").string(), "p.tsv: embedding files are HDF5");
+    std::string const half = " --precision float16";
+    auto text = run(half + p + r, "out.h5", 2);
+    BOOST_TEST(text.find("r.h5: written") != text.npos, text);
+    check_parts(EmbeddingReader(folder / "out.h5"), folder);
+    std::filesystem::remove(folder / "p.h5");
+    auto const before = std::filesystem::last_write_time(folder / "r.h5");
+    text = run(half + p + r); // complete, but for a part
+    BOOST_TEST((text.find("is complete already") != text.npos && text.find("p.h5: written") != text.npos), text);
+    BOOST_TEST((std::filesystem::last_write_time(folder / "r.h5") == before));
+    check_parts(EmbeddingReader(folder / "out.h5"), folder);
+    refused(p + r, "p.h5: exists (--force replaces it)"); // another precision
+    refused(half + r + " --layer 1", "r.h5: exists, made with another model, input or other options (--force");
+    refused(half + " --proteins " + (folder / "r.h5").string(), "r.h5: exists (--force"); // of the other kind
+    run(p + r + " --force --gzip 1", "new.h5");
+    check_parts(EmbeddingReader(folder / "new.h5"), folder);
+    for (char const *name : {"out.h5", "new.h5", "p.h5", "r.h5"})
+        for (char const *trace : {".partial", ".job"})
+            BOOST_TEST(!std::filesystem::exists((folder / name).string() + trace));
+    std::filesystem::remove(folder / "new.h5");
+    std::filesystem::remove(folder / "p.h5");
+    folder.write("p.h5.partial", "vectors"), std::filesystem::create_directories(folder / "p.h5.job");
+    folder.write("p.h5.job/job.json", "{}");
+    refused(p, "p.h5: another job has begun to write it");
+    BOOST_TEST(read_file(folder / "p.h5.partial") == "vectors");
+}
+
 BOOST_AUTO_TEST_CASE(errors_are_told_and_end_the_program) {
     Work work;
     auto const start = [&](std::string const &options, std::string const &name) {
