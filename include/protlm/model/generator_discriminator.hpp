@@ -2,6 +2,7 @@
 
 #include <protlm/core/copy.hpp>
 #include <protlm/core/segments.hpp>
+#include <protlm/model/bert_config.hpp>
 #include <protlm/model/encoder_config.hpp>
 #include <protlm/model/weights.hpp>
 
