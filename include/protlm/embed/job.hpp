@@ -131,6 +131,8 @@ class EmbeddingJob {
 
     /// Brings what was finished to the disk and notes it. @throws Error, for example when the disk is full
     void flush() {
+        if (noted_.valid() && noted_.wait_for(std::chrono::seconds(0)) == std::future_status::ready)
+            noted_.get(); // that the job cannot be noted must not come out hours later
         if (!pending_.empty()) {
             file_->sync();
             journal_.append(std::exchange(pending_, {}));
