@@ -1,6 +1,7 @@
 #pragma once
 
 #include <protlm/core/check.hpp>
+#include <protlm/core/utf8.hpp>
 #include <protlm/data/detail/byte_source.hpp>
 #include <protlm/data/detail/fasta_header.hpp>
 #include <protlm/data/detail/text_cursor.hpp>
@@ -56,7 +57,7 @@ struct FastaCounts {
 /// Takes plain files (memory-mapped), gzip, zstd, xz and bzip2 where protlm was built with what reads them, pipes and
 /// standard input, told apart by their first bytes; LF and CRLF; wrapped and single-line sequences in either case.
 /// Blank lines, lines that begin with ';', white space and '-' in sequences and '*' at their end are skipped. The last
-/// line needs no line end. Headers are UTF-8 of at most 1 MiB without control characters; Latin-1 is converted, and
+/// line needs no line end. Headers are UTF-8 of at most 16 MiB without control characters; Latin-1 is converted, and
 /// counted. A record has at most 2^27 residues.
 ///
 ///     FastaReader reader({"proteins.fasta.gz"}, Vocabulary::protbert());
@@ -216,7 +217,7 @@ inline void FastaReader::look_for_nucleotides() {
 inline void FastaReader::mend_header(std::uint64_t line) {
     std::string const fault = detail::header_fault(header_);
     check(fault.empty(), text_.name(), ":", line, ": the header holds ", fault);
-    if (detail::is_utf8(header_))
+    if (is_valid_utf8(header_))
         return;
     std::string converted = detail::utf8_of_latin1(header_);
     check(!converted.empty(), text_.name(), ":", line, ": the header is neither UTF-8 nor Latin-1; iconv converts it");

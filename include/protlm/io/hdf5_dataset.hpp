@@ -52,16 +52,20 @@ class Hdf5Dataset : public Hdf5Object {
     /// Checks that the file stores what the shape claims, so that nobody makes room for what is not there: all of it
     /// without compression; else the shape may claim 64 times what is stored, or 16 MiB. @throws Error
     void check_stored() const {
+        if (stored_)
+            return;
         auto const bytes = static_cast<index_t>(element_bytes());
         index_t claimed = 0;
         check(!__builtin_mul_overflow(rows_ * columns_, bytes, &claimed), name(), ": the shape overflows");
         if (claimed == 0)
             return;
+        // Counting chunks takes HDF5 a walk over all of them: once a dataset, not once a protein.
         check(is_written(), name(), ": claims ", claimed, " bytes, but not all of them were written");
         auto const stored = H5Dget_storage_size(id());
         auto const most = compressed_ ? std::max<hsize_t>(hsize_t(16) << 20, stored * 64) : stored;
         check(static_cast<hsize_t>(claimed) <= most && stored <= file_bytes(), name(), ": claims ", claimed,
               " bytes, but the file stores ", stored, compressed_ ? "; at most 64 times as much is taken" : "");
+        stored_ = true;
     }
 
     /// Writes rows [first, first + count) from `values` (count, columns), host, row-major. @throws Error
@@ -207,7 +211,8 @@ class Hdf5Dataset : public Hdf5Object {
 
     int rank_ = 1;
     bool compressed_ = false;
-    std::vector<hsize_t> chunk_; ///< extents of a chunk, where there are any
+    mutable bool stored_ = false; ///< check_stored has found all of it
+    std::vector<hsize_t> chunk_;  ///< extents of a chunk, where there are any
     index_t rows_ = 0, columns_ = 1;
 };
 
