@@ -78,6 +78,8 @@ Outcome read_command_line(char const *program, Arguments const &arguments, Descr
         else
             describe(app);
         app.footer(app.get_footer() + "Options --kokkos-... go to Kokkos: --kokkos-help lists them.");
+    } catch (protlm::Error const &error) {
+        return {1, "", message_for_users(error)};
     } catch (std::exception const &error) {
         return {1, "", error.what()};
     }

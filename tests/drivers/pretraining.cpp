@@ -190,6 +190,11 @@ BOOST_AUTO_TEST_CASE(another_function_needs_a_word) {
     BOOST_TEST(same.status == 0, same.text);
     std::string const file = config.contains("generator") ? "discriminator/config.json" : "config.json";
     BOOST_TEST(read_json(run.checkpoint("same", 1) / file) == read_json(run.checkpoint("run", 2) / file));
+    auto const lone = run_program(setting("PROTLM_TEST_PROGRAM") + " --data s.store --output o --weights " +
+                                      (run.folder / "proteins.fasta").string(),
+                                  run.folder);
+    BOOST_TEST(lone.status == 1);
+    BOOST_TEST(lone.text.find("(--config names the model's config.json)") != std::string::npos, lone.text);
 }
 
 BOOST_AUTO_TEST_CASE(help_and_wrong_use) {

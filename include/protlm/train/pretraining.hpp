@@ -33,7 +33,7 @@ struct PretrainingOptions {
 /// @param parameters  of the model, shared ones counted once
 inline void report(TrainingOutcome const &done, std::string const &output, char const *predicts, index_t parameters) {
     if (done.interrupted && done.checkpoint.empty()) {
-        std::printf("stopped by a signal before the first step; the same command begins anew\n");
+        std::printf("stopped by a signal before the first step; the same command starts over\n");
         return;
     }
     if (done.interrupted)
@@ -44,10 +44,11 @@ inline void report(TrainingOutcome const &done, std::string const &output, char 
                     done.unigram_perplexity, 100 * done.held_out->accuracy, predicts,
                     done.held_out->majority ? "" : " predicted");
     if (done.held_out && done.held_out->majority)
-        std::printf("%.2f %% would be right for the commoner answer throughout\n", 100 * *done.held_out->majority);
+        std::printf("always giving the more frequent answer would be right for %.2f %%\n",
+                    100 * *done.held_out->majority);
     if (done.skipped > 0)
         std::printf("%lld steps changed nothing, because loss or gradient were not finite\n", (long long)done.skipped);
-    std::printf("%lld steps, %s in %s; %s, %s of activations a rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
+    std::printf("%lld steps, %s in %s; %s, %s of activations per rank\ncheckpoint: %s\nlog: %s\n", (long long)done.step,
                 format_amount(double(done.tokens), "tokens").c_str(), format_duration(done.seconds).c_str(),
                 format_amount(double(parameters), "parameters").c_str(),
                 format_amount(double(done.peak_bytes), "B").c_str(), done.checkpoint.c_str(),

@@ -39,6 +39,8 @@ nlohmann::json settings_of_model(Model const &model) {
 /// one document. @throws Error when there is none
 inline Fields read_model_config(std::filesystem::path const &folder) {
     std::error_code ignored;
+    check(!std::filesystem::is_regular_file(folder, ignored), Setting{"config", "names the model's config.json"},
+          folder.string(), ": is a file of weights, which does not describe its model");
     check(std::filesystem::is_directory(folder, ignored), folder.string(), ": no such folder");
     if (std::filesystem::exists(folder / "config.json", ignored))
         return read_fields(folder / "config.json");
