@@ -156,6 +156,9 @@ int run_described(Driver const &driver, Session const &session, Arguments const 
 template <class Session = Alone, class Describe, class Run>
 int run_driver(Driver const &driver, int argc, char **argv, Describe describe, Run run) {
     prepare_standard_streams();
+#ifdef PROTLM_WITH_HDF5
+    H5dont_atexit(); // HDF5 1.10 crashes at exit where a full disk kept it from closing a file
+#endif
     int status = 1;
     try {
         Arguments arguments(argv + std::min(argc, 1), argv + argc);
