@@ -124,8 +124,8 @@ BOOST_AUTO_TEST_CASE(values_are_refused_in_words) {
     if (!has_driver("embed"))
         return;
     BOOST_TEST(has(error("embed --modell m x.fasta -o x.h5"), "no option --modell; did you mean --model?"));
-    BOOST_TEST(
-        has(error("embed -m m --on-long truncate x.fasta -o x.h5"), "--on-long: is \"truncate\", expected error, cut"));
+    BOOST_TEST(has(error("embed -m m --on-long truncate x.fasta -o x.h5"),
+                   "--on-long: is \"truncate\", expected windows, cut, skip or error"));
     BOOST_TEST(has(error("embed -m m --layer 1,b x.fasta -o x.h5"), "--layer: is \"1,b\", expected a whole number"));
     BOOST_TEST(
         has(error("embed -m m --token-budget 0 x.fasta -o x.h5"), "--token-budget: is \"0\", expected 1 or more"));
