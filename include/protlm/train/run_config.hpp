@@ -59,7 +59,7 @@ namespace detail {
 // them: no reason to warn.
 inline constexpr std::string_view common_fields[] = {
     // of every model in transformers
-    "_name_or_path", "_attn_implementation", "_commit_hash", "add_cross_attention", "bad_words_ids",
+    "_name_or_path", "_attn_implementation", "_commit_hash", "auto_map", "add_cross_attention", "bad_words_ids",
     "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout",
     "cross_attention_hidden_size", "decoder_start_token_id", "dtype", "eos_token_id", "finetuning_task", "id2label",
     "is_decoder", "is_encoder_decoder", "label2id", "model_type", "num_labels", "output_attentions",
