@@ -2,6 +2,7 @@
 // written and read back as the same, and that is no other than itself. The first byte says which model it is for.
 
 #include <protlm/model/albert_config.hpp>
+#include <protlm/model/bert_config.hpp>
 #include <protlm/model/electra_config.hpp>
 #include <protlm/model/t5_config.hpp>
 #include <protlm/model/transformer_xl_config.hpp>
