@@ -37,8 +37,8 @@ struct BatchExtent {
 
 /// Forecast for an encoder with scalar S that runs on Exec in an inference context.
 ///
-/// What counts is what the pool holds: in one layer what is alive behind attention (input, queries, keys and values, mixed
-/// values, output), whose blocks are too small for the inner values of the feed-forward part, and those. Relative
+/// What counts is what the pool holds: in one layer what is alive behind attention (input, queries, keys and values,
+/// mixed values, output), whose blocks are too small for the inner values of the feed-forward part, and those. Relative
 /// attention still has its queries, keys and values there, and encodings of all distances and their keys. Hosts repack
 /// one weight matrix at a time and keep tiles for each thread.
 /// @param parameters  of the model  @param threads  that work at the same time
@@ -53,7 +53,9 @@ MemoryForecast forecast_embedding(EncoderShape const &shape, index_t parameters,
     double const projected = shape.distances > 0 ? c + 4 * mixed : 0;
     double const inner_rows = shape.inner_rows > 0 ? std::min(t, static_cast<double>(shape.inner_rows)) : t;
     double const inner = inner_rows * (shape.gated ? 3 : 1) * f;
-    double const layer = std::max(t * (2 * c + 4 * mixed + heads) + inner, t * (3 * c + projected) + inner);
+    double const attended = t * (2 * c + 4 * mixed + heads);
+    // T5 computes its inner values, of which a gated layer has three, in blocks that attention's memory serves, too
+    double const layer = std::max(shape.inner_rows > 0 ? attended : attended + inner, t * (3 * c + projected) + inner);
     double const encodings = static_cast<double>(shape.distances * batch.longest) * (c + mixed);
     double const kept = static_cast<double>(std::max<index_t>(batch.states - 1, 0)) * c;
     double const rows = (layer + t * kept + encodings) * a + t * 3 * sizeof(std::int32_t);
