@@ -32,7 +32,8 @@ Outcome read(std::string_view text) {
         outcome.columns = table.columns();
         outcome.proteins = table.size();
         require(outcome.columns.size() >= 2);
-        require(outcome.proteins <= std::count(text.begin(), text.end(), '\n'));
+        require(outcome.proteins <= std::count(text.begin(), text.end(), '\n') +
+                                        std::count(text.begin(), text.end(), '\r')); // both end a line
     } catch (protlm::Error const &error) {
         outcome.error = error.what();
         require(outcome.error.starts_with("table"));
